@@ -23,6 +23,11 @@ export class LineTable {
     this.lines.write(this.first + (key & this.mask));
   }
 
+  /** The current CPU gets the line of `key`, an integer, to write and works `cycles` on it: others that want it meanwhile come after. */
+  occupy(key: number, cycles: number): void {
+    this.lines.occupy(this.first + (key & this.mask), cycles);
+  }
+
   /** `cpu`, which polls the line of `key`, an integer, reads it anew. */
   poll(key: number, cpu: number): void {
     this.lines.poll(this.first + (key & this.mask), cpu);

@@ -32,9 +32,11 @@ export class OptimisticSpinners {
     const { loop, threads } = this;
     const activity = loop.enterActivity(ACTIVITY_LOCK_WAIT);
     threads.push(thread);
+    this.use.touchSpinners();
     while (threads[0] !== thread) yield PAUSE_SPIN;
     const hasIt = yield* look(thread);
     threads.shift();
+    this.use.touchSpinners();
     this.lockChanged();
     loop.enterActivity(activity);
     return hasIt;

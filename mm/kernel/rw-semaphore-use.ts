@@ -11,6 +11,8 @@ export interface RwSemaphoreUse extends SleepingLockUse {
   clearCount(): void;
   /** Who has it is noted, which is another line. */
   touchOwner(): void;
+  /** It is looked at who has it. */
+  readOwner(): void;
   /** `cpu`, which polls the line of the count, reads it anew. */
   pollCount(cpu: number): void;
   /** `cpu`, which polls the line of the owner, reads it anew. */

@@ -11,41 +11,24 @@
  *   reader that comes or goes fetches their lines from there; while a writer has it, it reads the owner only.
  * - Who has waited in the queue for more than 4 ms and finds it taken asks for it to be handed over (`RWSEM_FLAG_HANDOFF`): nobody takes it before that one.
  *
+ * Who cannot have it has taken the line of its count all the same, by an addition (a reader) or an exchange that fails. The queue has a lock of its own
+ * (`wait_lock`), which lies in the owner's line with the tail of those who spin: who queues, wakes somebody or tries again after a sleep takes it. All who are
+ * to be woken are marked under it, one after the other, before the first of them is woken (`wake_up_q`).
+ *
  * Left out: that a writer which has asked spins once more before it sleeps, and that spinning ends when the spinner's CPU has something else to run.
  */
-import { ACTIVITY_LOCK_WAIT, ACTIVITY_SWITCH } from "../../arch/time/cycle-accounts.ts";
-import {
-  type EventLoop,
-  type KernelCode,
-  PAUSE_SLEEP,
-  PAUSE_SPIN,
-  PAUSE_TURN,
-  type Thread,
-} from "../../arch/time/event-loop.ts";
-import { HZ } from "./jiffies.ts";
+import { ACTIVITY_LOCK_WAIT } from "../../arch/time/cycle-accounts.ts";
+import { type EventLoop, type KernelCode, PAUSE_SPIN, PAUSE_TURN, type Thread } from "../../arch/time/event-loop.ts";
 import { type LockClass, lockClass } from "./lock-stat.ts";
 import { OptimisticSpinners } from "./optimistic-spinners.ts";
 import { POINT_UNLOCKED } from "./points.ts";
+import { RwSemaphoreQueue, type Waiter } from "./rw-semaphore-queue.ts";
 import type { FreeRwSemaphore, RwSemaphoreUse } from "./rw-semaphore-use.ts";
 
-/** Readers that are woken at a time (`MAX_READERS_WAKEUP`). */
-const READERS_WOKEN_MAX = 256;
 /** `rwsem_rspin_threshold`: a writer spins for (20 + readers) / 2 us while readers have it, of whom no more than 30 count. */
 const SPIN_HALF_USEC = 20;
 const SPIN_READERS_MAX = 30;
 const HALF_USEC_NS = 500;
-
-/** A thread in the queue. */
-interface Waiter {
-  readonly thread: Thread;
-  readonly isWriter: boolean;
-  /** The jiffy in which it queued. */
-  readonly jiffy: number;
-  /** A reader that has it. */
-  isGranted: boolean;
-  /** It has asked for the semaphore to be handed over. */
-  hasAsked: boolean;
-}
 
 /** Whom a release wakes. */
 type Wakes = "any" | "readers" | "read owned";
@@ -70,7 +53,7 @@ export class RwSemaphore {
   /** A writer has spun in vain while readers had it (`RWSEM_NONSPINNABLE`). */
   private isNonspinnable = false;
   private hasHandoff = false;
-  private readonly queue: Waiter[] = [];
+  private readonly queue: RwSemaphoreQueue;
   private readonly look = (thread: Thread): KernelCode<boolean> => this.spin(thread);
   /** Writers that spin. */
   private readonly spinners: OptimisticSpinners;
@@ -80,6 +63,7 @@ export class RwSemaphore {
     this.loop = loop;
     this.use = use;
     this.class = lockClass(loop, name);
+    this.queue = new RwSemaphoreQueue(loop, use);
     this.spinners = new OptimisticSpinners(loop, use);
   }
 
@@ -127,7 +111,7 @@ export class RwSemaphore {
     else if (this.canSteal) {
       const isFirst = this.readerCount === 0;
       this.addReader();
-      if (isFirst) this.markWake("read owned");
+      if (isFirst) this.wakeQueue("read owned");
     } else yield* this.waitToRead();
   }
 
@@ -137,7 +121,7 @@ export class RwSemaphore {
     this.touchCount();
     this.readFreeAtCycles = Math.max(this.readFreeAtCycles, this.loop.nowCycles());
     if (--this.readerCount > 0) return;
-    if (this.queue.length > 0) this.markWake("any");
+    this.wakeQueue("any");
     this.spinners.lockChanged();
   }
 
@@ -153,6 +137,8 @@ export class RwSemaphore {
     }
     this.class.watcher?.acquiring(this);
     const since = loop.nowCycles();
+    this.touchCount();
+    this.use.readOwner();
     const hasIt = this.canSpinOnOwner() && (yield* this.spinners.spin(this.currentThread(), this.look));
     if (!hasIt) yield* this.waitToWrite();
     this.class.waited(loop.nowCycles() - since, bounced);
@@ -161,7 +147,7 @@ export class RwSemaphore {
   /** Gives it back (`up_write`). */
   upWrite(): void {
     this.disown();
-    if (this.queue.length > 0) this.markWake("any");
+    this.wakeQueue("any");
     this.spinners.lockChanged();
     this.loop.point(POINT_UNLOCKED, this);
   }
@@ -171,7 +157,7 @@ export class RwSemaphore {
     this.disown();
     this.readerCount++;
     this.isReaderOwned = true;
-    if (this.queue.length > 0) this.markWake("read owned");
+    this.wakeQueue("read owned");
     this.spinners.lockChanged();
     this.loop.point(POINT_UNLOCKED, this);
   }
@@ -236,56 +222,51 @@ export class RwSemaphore {
     return cycles;
   }
 
+  private enqueue(isWriter: boolean): Waiter {
+    const waiter = this.queue.add(this.currentThread(), isWriter);
+    this.touchQueue();
+    return waiter;
+  }
+
   private *waitToRead(): KernelCode<void> {
     const wasEmpty = this.queue.length === 0;
-    const waiter = this.enqueue(false);
     const since = this.loop.nowCycles();
+    this.touchCount();
+    this.use.readOwner();
+    const waiter = this.enqueue(false);
     this.touchCount();
     if (!this.isHeld || (this.writer === null && wasEmpty)) this.markWake("any");
     if (waiter.isGranted) return;
     this.class.watcher?.acquiring(this);
-    yield* this.sleep();
+    yield* this.queue.sleep(waiter);
     this.class.waited(this.loop.nowCycles() - since, true);
   }
 
   private *waitToWrite(): KernelCode<void> {
     const waiter = this.enqueue(true);
     this.touchCount();
-    if (this.queue[0] !== waiter && this.writer === null) this.markWake(this.readerCount > 0 ? "readers" : "any");
-    while (!this.tryWriteLock(waiter)) yield* this.sleep();
-  }
-
-  private enqueue(isWriter: boolean): Waiter {
-    const thread = this.currentThread();
-    const waiter = { thread, isWriter, jiffy: this.jiffies(), isGranted: false, hasAsked: false };
-    this.queue.push(waiter);
-    return waiter;
-  }
-
-  private *sleep(): KernelCode<void> {
-    const { loop } = this;
-    const switched = loop.accounts.cycles(loop.currentCpu, ACTIVITY_SWITCH);
-    const activity = loop.enterActivity(ACTIVITY_LOCK_WAIT);
-    yield PAUSE_SLEEP;
-    loop.enterActivity(activity);
-    this.use.wasWoken(switched);
+    if (this.queue.first !== waiter && this.writer === null) this.markWake(this.readerCount > 0 ? "readers" : "any");
+    while (!this.tryWriteLock(waiter)) {
+      yield* this.queue.sleep(waiter);
+      this.touchQueue();
+    }
   }
 
   /** `rwsem_try_write_lock`: for who is in the queue. */
   private tryWriteLock(waiter: Waiter): boolean {
-    const [first] = this.queue;
+    const { first } = this.queue;
     if (this.hasHandoff) {
-      if (first.hasAsked && waiter !== first) return false;
+      if (first?.hasAsked === true && waiter !== first) return false;
       if (waiter === first) waiter.hasAsked = true;
     }
     if (this.isHeld) {
-      if (this.hasHandoff || !this.hasTimedOut(waiter)) return false;
+      if (this.hasHandoff || !this.queue.hasTimedOut(waiter)) return false;
       this.hasHandoff = true;
       waiter.hasAsked = true;
       return false;
     }
     this.hasHandoff = false;
-    this.queue.splice(this.queue.indexOf(waiter), 1);
+    this.queue.remove(waiter);
     this.own();
     this.spinners.lockChanged();
     return true;
@@ -293,38 +274,38 @@ export class RwSemaphore {
 
   private markWake(wakes: Wakes): void {
     const { queue } = this;
-    const first = queue[0];
-    if (first === undefined) return;
+    const { first } = queue;
+    if (first === null) return;
     if (wakes === "any" && !this.isHeld) this.isNonspinnable = false;
     if (first.isWriter) {
-      if (wakes === "any") this.wake(first.thread);
+      if (wakes !== "any") return;
+      this.use.marks(first.thread);
+      queue.wake(first);
       return;
     }
     if (wakes !== "read owned" && this.writer !== null) {
-      if (!this.hasTimedOut(first)) return;
+      if (!this.queue.hasTimedOut(first)) return;
       this.hasHandoff = true;
       first.hasAsked = true;
       return;
     }
-    const readers = queue.filter(({ isWriter }) => !isWriter).slice(0, READERS_WOKEN_MAX);
-    const rest = queue.filter((waiter) => !readers.includes(waiter));
-    queue.splice(0, queue.length, ...rest);
+    const readers = queue.takeReaders();
     this.isReaderOwned = true;
     this.hasHandoff = false;
     this.readerCount += readers.length;
     this.touchCount();
     for (const reader of readers) {
       reader.isGranted = true;
-      this.wake(reader.thread);
+      this.use.marks(reader.thread);
     }
+    for (const reader of readers) queue.wake(reader);
   }
 
-  /** A thread that has not gone to sleep yet looks before it does. */
-  private wake(thread: Thread): void {
-    const { loop } = this;
-    if (!thread.waiting) return;
-    this.use.wakes(thread);
-    loop.wake(thread, loop.nowCycles());
+  /** Whoever gives it back, or has become one of its readers, sees to those in the queue if there are any (`rwsem_wake`, `rwsem_downgrade_wake`). */
+  private wakeQueue(wakes: Wakes): void {
+    if (this.queue.length === 0) return;
+    this.touchQueue();
+    this.markWake(wakes);
   }
 
   /** `rwsem_can_spin_on_owner`. */
@@ -379,13 +360,11 @@ export class RwSemaphore {
     if (looking !== null) this.use.pollOwner(looking.cpu);
   }
 
-  private jiffies(): number {
-    return Math.floor(this.loop.nowCycles() / ((this.use.frequencyGhz * 1e9) / HZ));
-  }
-
-  /** `RWSEM_WAIT_TIMEOUT`: 4 ms, or a jiffy if that is more. */
-  private hasTimedOut({ jiffy }: Waiter): boolean {
-    return this.jiffies() > jiffy + Math.ceil(HZ / 250);
+  /** The lock of the queue is taken and given back, in the line of the owner, which a writer that spins reads then. */
+  private touchQueue(): void {
+    this.use.touchQueue();
+    const { looking } = this.spinners;
+    if (looking !== null) this.use.pollOwner(looking.cpu);
   }
 
   private currentThread(): Thread {

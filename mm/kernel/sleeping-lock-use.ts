@@ -3,10 +3,20 @@ import type { Thread } from "../../arch/time/event-loop.ts";
 
 /** What spinning, sleeping and waking cost. */
 export interface SleepingLockUse {
-  /** What the current thread pays to wake one that sleeps. */
+  /** The lock of the queue (`wait_lock`) is taken, something is done to the queue, and it is given back. */
+  touchQueue(): void;
+  /** An atomic operation on the tail of those who spin (`osq`), to become one of them or to be one no more. */
+  touchSpinners(): void;
+  /** What the current thread pays to take one out of the queue and to note that it is to be woken (`wake_q_add`). */
+  marks(thread: Thread): void;
+  /** What the current thread pays to wake one that sleeps (`try_to_wake_up`). */
   wakes(thread: Thread): void;
-  /** What the current thread pays that was woken. @param switchedCycles what its CPU's changes of threads had taken in all before it slept */
-  wasWoken(switchedCycles: number): void;
+  /**
+   * What the current thread pays that was woken.
+   * @param switchedCycles what its CPU's changes of threads had taken in all before it slept
+   * @param wokenBy the CPU that woke it
+   */
+  wasWoken(switchedCycles: number, wokenBy: number): void;
   /** Cycles until a CPU that polls a line sees that `from` has written it. */
   seenAfterCycles(from: number, to: number): number;
 }

@@ -68,6 +68,8 @@ export class MmStruct {
   readonly vmaReaders = new Map<number, number>();
   /** Who has {@link mmapLock} to write and waits for readers of mappings to go. */
   waitingWriter: Thread | null = null;
+  /** The CPU that woke it last; -1 for none yet. */
+  writerWokenBy = -1;
   private readonly loop: EventLoop;
   private readonly lockCosts: LockCosts;
   private ptl: SpinLock | null = null;

@@ -5,9 +5,9 @@
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import { ACTIVITY_LOCK_WAIT, ACTIVITY_SWITCH } from "../../arch/time/cycle-accounts.ts";
 import { type KernelCode, PAUSE_SLEEP, PAUSE_SPIN, PAUSE_TURN } from "../../arch/time/event-loop.ts";
+import { spendOnWakeUp, tryToWakeUp } from "../kernel/wake-up.ts";
 import { MMAP_LINE_OWNER, MMAP_LINE_TREE, MMAP_LINES } from "./mm-lines.ts";
 import type { AddressRange, MmStruct } from "./mm-struct.ts";
-import { spendOnWakeUp } from "./mmap-lock-use.ts";
 import type { UserSpaces } from "./user-spaces.ts";
 
 /** Mappings of an address space that have lines of their own; further ones share those of the next address spaces. */
@@ -94,6 +94,8 @@ export function* mmapWriteLock(spaces: UserSpaces, mm: MmStruct, ...ranges: read
   yield* mm.mmapLock.downWrite();
   mm.beginChange(...ranges.map(([start, end]) => mm.vmas.spanOf(start, end)));
   const vmas = ranges.flatMap(([start, end]) => mm.vmas.within(start, end));
+  // Readers are kept out, or an exchange fails, before they are waited for.
+  for (const vma of vmas) spaces.mmLines.vmas.write(mm.ctxId * VMA_STRIDE + vma);
   yield* waitForReaders(spaces, mm, vmas);
   for (const vma of vmas) spaces.mmLines.vmas.write(mm.ctxId * VMA_STRIDE + vma);
 }
@@ -115,16 +117,22 @@ function* waitForReaders({ kernel }: UserSpaces, mm: MmStruct, vmas: readonly nu
     mm.mmapLock.ownerSleeps();
     const switched = loop.accounts.cycles(loop.currentCpu, ACTIVITY_SWITCH);
     yield PAUSE_SLEEP;
-    spendOnWakeUp(kernel, switched);
+    spendOnWakeUp(kernel, switched, mm.writerWokenBy);
   }
   mm.waitingWriter = null;
 }
 
 /** The last reader lets the writer go on, who has watched the count. */
-function wakeWriter({ kernel }: UserSpaces, { waitingWriter }: MmStruct): void {
+function wakeWriter({ kernel }: UserSpaces, mm: MmStruct): void {
+  const { waitingWriter } = mm;
   if (waitingWriter === null) return;
   const { loop, costs, version } = kernel;
-  if (version.hasVmaRefcount) loop.spend(costs.contextSwitchCycles);
+  if (version.hasVmaRefcount) {
+    tryToWakeUp(kernel, waitingWriter, false);
+    mm.writerWokenBy = loop.currentCpu;
+    loop.wake(waitingWriter, loop.nowCycles());
+    return;
+  }
   const distance = loop.topology.distance(loop.currentCpu, waitingWriter.cpu);
   const transfers = costs.lock.handOverTransfers * loop.lines.transferCycles[distance];
   loop.wake(waitingWriter, loop.nowCycles() + costs.lock.uncontendedCycles + transfers);

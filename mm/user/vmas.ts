@@ -81,7 +81,7 @@ export class Vmas {
    * Maps [start, end) (`mmap`, with `MAP_FIXED` over what is there). A neighbour grows whose pages follow on (`can_vma_merge_after`, `_before`); of two the
    * one before it stays.
    * @param pgoff the first page's number in what is mapped (`vm_pgoff`): of new anonymous memory that of its address
-   * @param keepsPgoff as {@link keepsPgoff} says of it; a file's mapping does
+   * @param keepsPgoff as `keepsPgoff` says of it; a file's mapping does
    */
   insert(start: number, end: number, pgoff = start / PAGE_SIZE, keepsPgoff = pgoff !== start / PAGE_SIZE): void {
     this.remove(start, end);

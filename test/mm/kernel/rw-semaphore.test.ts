@@ -20,30 +20,47 @@ interface Machine {
   readonly log: string[];
   /** Which line a CPU that polls it read anew, and what was done to it by which CPU just before; only for CPUs that do not act themselves. */
   readonly polls: string[];
+  /** What was done to which of its lines, or to which thread, by which CPU. */
+  readonly touched: string[];
 }
 
 function machine(cpus: number): Machine {
   const loop = new EventLoop(cpus);
   const woken = Array.from({ length: cpus }, () => 0);
   const polls: string[] = [];
+  const touched: string[] = [];
+  const touches = (what: string): void => {
+    touched.push(`${loop.currentCpu} ${what}`);
+  };
   const poll = (line: string, cpu: number): void => {
     if (cpu !== loop.currentCpu) polls.push(`CPU ${cpu} reads the ${line} after CPU ${loop.currentCpu}`);
   };
   const sem = new RwSemaphore("sem", loop, {
     frequencyGhz: GHZ,
-    touchCount: () => loop.spend(10),
-    clearCount: () => undefined,
-    touchOwner: () => undefined,
+    touchCount() {
+      touches("count");
+      loop.spend(10);
+    },
+    clearCount: () => touches("clears count"),
+    touchOwner: () => touches("owner"),
+    readOwner: () => touches("reads owner"),
+    touchQueue: () => touches("queue"),
+    touchSpinners: () => touches("spinners"),
+    marks: ({ cpu }) => touches(`marks ${cpu}`),
     pollCount: (cpu) => poll("count", cpu),
     pollOwner: (cpu) => poll("owner", cpu),
-    wakes: () => loop.spend(50),
-    wasWoken() {
+    wakes({ cpu }) {
+      touches(`wakes ${cpu}`);
+      loop.spend(50);
+    },
+    wasWoken(_, wokenBy) {
+      touches(`woken by ${wokenBy}`);
       woken[loop.currentCpu]++;
       loop.spend(WOKEN);
     },
     seenAfterCycles: () => 30,
   });
-  return { loop, sem, woken, log: [], polls };
+  return { loop, sem, woken, log: [], polls, touched };
 }
 
 /** Works in steps, so that others act meanwhile. */
@@ -125,6 +142,60 @@ describe("a writer that spins", () => {
     on.loop.spawn("third", 2, holds(on, "write", 1000, 100, "third"));
     on.loop.run();
     expect(on.polls).toEqual(["CPU 1 reads the owner after CPU 0", "CPU 2 reads the owner after CPU 1"]);
+  });
+});
+
+describe("what those who cannot have a reader-writer semaphore touch", () => {
+  /** The lines that a CPU touches, while CPU 0 has it to write from 0 to 50,000. */
+  function touchedBy(cpu: number, readers: readonly number[], spins: boolean): string[] {
+    const on = machine(4);
+    on.loop.spawn("holder", 0, holds(on, "write", 0, 50_000, "holder"));
+    for (const reader of readers)
+      on.loop.spawn(`r${reader}`, reader, holds(on, "read", 1000 * reader, 100, `r${reader}`));
+    if (spins) on.loop.spawn("w3", 3, holds(on, "write", 10_000, 100, "w3"));
+    on.loop.run();
+    return on.touched.filter((line) => line.startsWith(`${cpu} `)).map((line) => line.slice(2));
+  }
+
+  it("a reader adds to the count, looks at the owner, queues under the queue's lock and takes its addition back", () => {
+    expect(touchedBy(1, [1], false)).toEqual(["count", "reads owner", "queue", "count", "woken by 0", "count"]);
+  });
+
+  it("a writer tries to exchange the count, and is one of those who spin from before it looks until it has it", () => {
+    const touched = touchedBy(3, [], true);
+    expect(touched).toEqual([
+      "count",
+      "reads owner",
+      "spinners",
+      "count",
+      "owner",
+      "spinners",
+      "owner",
+      "clears count",
+    ]);
+  });
+
+  it("who gives it back marks all readers under the queue's lock before it wakes the first", () => {
+    const touched = touchedBy(0, [1, 2, 3], false);
+    expect(touched.slice(touched.indexOf("clears count") + 1)).toEqual([
+      "queue",
+      "count",
+      ...["marks 1", "marks 2", "marks 3"],
+      ...["wakes 1", "wakes 2", "wakes 3"],
+    ]);
+  });
+
+  it("a writer that was woken takes the queue's lock again before it tries", () => {
+    const on = machine(2);
+    on.loop.spawn("reader", 0, holds(on, "read", 0, 50_000, "reader"));
+    on.loop.spawn("writer", 1, holds(on, "write", 1000, 100, "writer"));
+    on.loop.run();
+    const touched = on.touched.filter((line) => line.startsWith("1 ")).map((line) => line.slice(2));
+    expect(touched).toEqual([
+      ...["count", "reads owner", "spinners", "spinners"],
+      ...["queue", "count", "woken by 0", "queue", "count", "owner"],
+      ...["owner", "clears count"],
+    ]);
   });
 });
 
