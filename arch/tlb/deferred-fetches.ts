@@ -4,7 +4,7 @@
  */
 
 import * as wasm from "../wasm/encoding.ts";
-import type { LineCache, TakeBytes } from "./line-cache.ts";
+import { type LineCache, lineCacheBytes, type TakeBytes } from "./line-cache.ts";
 import { type LevelLayout, lineCacheModule, VECTOR_WAYS_MAX } from "./line-cache-module.ts";
 
 const { WASM_PAGE_BYTES, WebAssembly } = wasm;
@@ -116,15 +116,8 @@ function inWebAssembly(before: readonly LineCache[], memoryCycles: number) {
 }
 
 /** Bytes of the arrays of a level, one by one. */
-function arraysOf({ rows, tag, marks, state, ways, policy }: LineCache): number[] {
-  return [
-    rows.byteLength,
-    tag.byteLength,
-    marks.byteLength,
-    state.byteLength,
-    policy.victims?.length ?? 0,
-    2 * WORD_BYTES * ways,
-  ];
+function arraysOf({ sizeBytes, ways, policy }: LineCache): number[] {
+  return [...lineCacheBytes(sizeBytes, ways, true), policy.victims?.length ?? 0, 2 * WORD_BYTES * ways];
 }
 
 /** Where the arrays of a level are, with copies of the tables of its policy. */

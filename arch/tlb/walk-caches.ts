@@ -5,12 +5,10 @@
 
 import type { Preset } from "../presets/preset.ts";
 import { DeferredFetches } from "./deferred-fetches.ts";
-import { LineCache, lineCacheBytes, type TakeBytes } from "./line-cache.ts";
+import { HOST_LINE_BYTES, LineCache, lineCacheBytes, type TakeBytes } from "./line-cache.ts";
 
 /** In place of the number of a line, where there is none: equal to no line. */
 const NO_LINE = Number.NaN;
-/** Bytes of a line of the host's caches. */
-const HOST_LINE_BYTES = 64;
 /** Such where lines are kept as words. */
 const NO_WORD = -1;
 const NO_LINES = new Int32Array(1).fill(NO_WORD);
