@@ -137,7 +137,7 @@ export class KernelMm {
     this.zoneLocks = this.pages.zones.map(
       (_, zone) => new IrqSpinLock("&zone->lock", this.loop, costs.lock, freeLists + zone),
     );
-    const lines = new PageLines(this.loop, costs, machine.preset);
+    const lines = new PageLines(this.loop, costs.pages, machine.preset);
     this.pageLines = lines;
     this.pages.keepLines(lines);
     this.pages.beforeZone = (zone) => this.zoneLocks[zone].aboutToTake();

@@ -18,6 +18,7 @@ import { type Preset, TLB_SHAPE_FIELDS, type TlbPreset } from "./preset.ts";
 import { SAPPHIRE_RAPIDS } from "./sapphire-rapids.ts";
 import { structuresTakenOver } from "./structures-taken-over.ts";
 import { guestCachesTakenOver } from "./virtualization.ts";
+import { GRANITE_RAPIDS_ZEROING } from "./zeroing.ts";
 
 const PART = "Sapphire Rapids";
 const CPUID = documented("CPUID leaf 18h of a Xeon 6 (InstLatx64)");
@@ -63,7 +64,7 @@ export const GRANITE_RAPIDS: Preset = {
   ],
   memory: cycles(300, assumed("about 130 ns; higher than in Sapphire Rapids")),
   overlap: allTakenOver(SAPPHIRE_RAPIDS.overlap, PART),
-  costs: allTakenOver(SAPPHIRE_RAPIDS.costs, PART),
+  costs: { ...allTakenOver(SAPPHIRE_RAPIDS.costs, PART), ...GRANITE_RAPIDS_ZEROING },
   virtualization: guestCachesTakenOver(SAPPHIRE_RAPIDS.virtualization, PART),
   mitigations: SAPPHIRE_RAPIDS_MITIGATIONS,
   idleStates: GRANITE_RAPIDS_IDLE,

@@ -10,6 +10,7 @@ import { INTEL_SHARED_CORE } from "./shared-core.ts";
 import { HASWELL_FAULT, SKYLAKE, SKYLAKE_COSTS } from "./skylake.ts";
 import { structuresTakenOver } from "./structures-taken-over.ts";
 import { guestCachesTakenOver } from "./virtualization.ts";
+import { HASWELL_ZEROING } from "./zeroing.ts";
 
 const MANUAL = documented("Intel optimization manual, Haswell");
 const NOT_HERE = { indexHash: assumed("linear, as in the parts before Skylake"), replacement: assumed("as Skylake") };
@@ -94,6 +95,7 @@ export const HASWELL: Preset = {
     ...allTakenOver(SKYLAKE_COSTS, "Skylake"),
     secondLevelHit: cycles(8, documented("Intel's top-down metrics (pmu-tools), Haswell server: Mem_STLB_Hit_Cost")),
     pageFault: cycles(1050, HASWELL_FAULT),
+    ...HASWELL_ZEROING,
   },
   virtualization: guestCachesTakenOver(
     {

@@ -10,6 +10,7 @@ import { INTEL_SHARED_CORE } from "./shared-core.ts";
 import { SKYLAKE, SKYLAKE_COSTS } from "./skylake.ts";
 import { structuresTakenOver } from "./structures-taken-over.ts";
 import { ICELAKE_VIRTUALIZATION } from "./virtualization.ts";
+import { ICELAKE_ZEROING } from "./zeroing.ts";
 
 const AS_SKYLAKE = {
   indexHash: assumed("as Skylake"),
@@ -160,6 +161,7 @@ export const ICELAKE: Preset = {
     ...allTakenOver(SKYLAKE_COSTS, "Skylake"),
     secondLevelHit: cycles(8, assumed("remembered")),
     walk: cycles(20, assumed("so that a walk of one near entry is 25, as in Skylake")),
+    ...ICELAKE_ZEROING,
   },
   virtualization: ICELAKE_VIRTUALIZATION,
   mitigations: ICELAKE_MITIGATIONS,

@@ -21,6 +21,7 @@ import { type Preset, TLB_SHAPE_FIELDS } from "./preset.ts";
 import { INTEL_SHARED_CORE } from "./shared-core.ts";
 import { structuresTakenOver } from "./structures-taken-over.ts";
 import { guestCachesTakenOver } from "./virtualization.ts";
+import { IVY_BRIDGE_ZEROING } from "./zeroing.ts";
 
 const MANUAL = documented("Intel optimization manual, Sandy Bridge, whose TLBs and caches Ivy Bridge has");
 
@@ -69,6 +70,7 @@ export const IVY_BRIDGE: Preset = {
     ...allTakenOver(HASWELL.costs, "Haswell"),
     secondLevelHit: cycles(7, documented("Intel's top-down metrics (pmu-tools), Ivy Bridge server: Mem_STLB_Hit_Cost")),
     invlpg: cycles(246, measured("Hansen 2014, LKML, Ivy Bridge: 230 to 262 for each further page of a flush")),
+    ...IVY_BRIDGE_ZEROING,
   },
   // Bits A and D of EPT entries came with Haswell: Linux lists ept_ad for it and not for Ivy Bridge.
   virtualization: guestCachesTakenOver(

@@ -29,6 +29,7 @@ import { REPLACEMENT_NAMES, replacementProblem } from "./replacement/index.ts";
 import { INTEL_SHARED_CORE, ZEN2_SHARED_CORE } from "./shared-core.ts";
 import { SKYLAKE } from "./skylake.ts";
 import { AMD_VIRTUALIZATION, ICELAKE_VIRTUALIZATION, SKYLAKE_VIRTUALIZATION } from "./virtualization.ts";
+import { SKYLAKE_ZEROING, ZEN2_ZEROING, type ZeroingCosts } from "./zeroing.ts";
 
 /**
  * Entries of all TLBs and paging-structure caches of a CPU together, at the most. With all that belongs to it an entry takes
@@ -182,8 +183,8 @@ export function checkPreset(preset: unknown, cpus = 1): asserts preset is Preset
 }
 
 /**
- * A preset from parsed JSON. Files may leave out `vendor` (intel), the features `tce` and `rar` (false), `costs.remoteAction` (that of
- * Skylake, which has none), `lineTransfers`, `sharedCore` and `overlap` (those of the vendor's first part here) and `virtualization` (that of a current part of
+ * A preset from parsed JSON. Files may leave out `vendor` (intel), the features `tce` and `rar` (false), `costs.remoteAction` and
+ * those of `costs` that begin with zeroPage, `lineTransfers`, `sharedCore` and `overlap` (those of the vendor's first part here) and `virtualization` (that of a current part of
  * the vendor).
  * @throws MachineUsageError naming the first field that is wrong, its value and what was expected
  */
@@ -202,7 +203,7 @@ export function parsePreset(json: unknown): Preset {
         ...("features" in filled
           ? { features: LATER_FEATURES.reduce((all, name) => withDefault(all, name, false), filled.features) }
           : {}),
-        ...("costs" in filled ? { costs: withDefault(filled.costs, "remoteAction", SKYLAKE.costs.remoteAction) } : {}),
+        ...("costs" in filled ? { costs: withLaterCosts(filled.costs, isAmd ? ZEN2_ZEROING : SKYLAKE_ZEROING) } : {}),
       }
     : filled;
   checkPreset(preset);
@@ -214,6 +215,12 @@ const FIRST_PART = "the vendor's first part here";
 
 /** Features that presets did not name once. */
 const LATER_FEATURES = ["tce", "rar", "lam", "lass", "uai"] as const;
+
+/** Costs with those that presets did not name once. */
+function withLaterCosts(costs: unknown, zeroing: ZeroingCosts): unknown {
+  const later = { remoteAction: SKYLAKE.costs.remoteAction, ...allTakenOver(zeroing, FIRST_PART) };
+  return Object.entries(later).reduce((all, [name, figure]) => withDefault(all, name, figure), costs);
+}
 
 function withDefault(value: unknown, key: string, absent: unknown): unknown {
   return isRecord(value) && !Object.hasOwn(value, key) ? { ...value, [key]: absent } : value;

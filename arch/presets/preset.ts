@@ -183,6 +183,14 @@ export interface CostProfile {
   readonly remoteAction: Figure<"cycles">;
   /** Delivery of a page fault, up to the first instruction of its handler. */
   readonly pageFault: Figure<"cycles">;
+  /** Filling 4 KiB with zeros (REP STOSB, REP STOSQ) that are in the core's own caches. */
+  readonly zeroPage: Figure<"cycles">;
+  /** Filling 4 KiB that are in the last level. */
+  readonly zeroPageLastLevel: Figure<"cycles">;
+  /** Filling 4 KiB that are in memory, where others are written back meanwhile: a page that no prefetcher has foreseen. */
+  readonly zeroPageMemory: Figure<"cycles">;
+  /** Filling 4 KiB that are in memory, right after the 4 KiB before them. */
+  readonly zeroPageNext: Figure<"cycles">;
 }
 
 /** A microarchitecture. */

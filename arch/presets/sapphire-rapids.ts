@@ -12,6 +12,7 @@ import { SAPPHIRE_RAPIDS_OVERLAP } from "./overlap.ts";
 import { type Preset, TLB_SHAPE_FIELDS } from "./preset.ts";
 import { INTEL_SHARED_CORE } from "./shared-core.ts";
 import { SAPPHIRE_RAPIDS_VIRTUALIZATION } from "./virtualization.ts";
+import { SAPPHIRE_RAPIDS_ZEROING } from "./zeroing.ts";
 
 const CPUID = documented("CPUID leaf 18h, Sapphire Rapids");
 const CPUID_CACHES = documented("CPUID leaf 4, Sapphire Rapids");
@@ -115,6 +116,7 @@ export const SAPPHIRE_RAPIDS: Preset = {
   costs: {
     ...ICELAKE.costs,
     secondLevelHit: cycles(7, MEASURED),
+    ...SAPPHIRE_RAPIDS_ZEROING,
     remoteAction: cycles(
       300,
       assumed("a microcode entry and return, 64 bytes searched, a payload of 64 bytes decoded"),

@@ -21,6 +21,7 @@ import type { CostProfile, Preset } from "./preset.ts";
 import { STRUCTURE_SHAPE_FIELDS, TLB_SHAPE_FIELDS } from "./preset.ts";
 import { INTEL_SHARED_CORE } from "./shared-core.ts";
 import { SKYLAKE_VIRTUALIZATION } from "./virtualization.ts";
+import { SKYLAKE_ZEROING } from "./zeroing.ts";
 
 const CPUID = documented("CPUID leaf 2 and Intel optimization manual, Skylake");
 const TLBDR = measured("Tatar et al., TLB;DR, USENIX Security 2022, on Skylake");
@@ -64,6 +65,7 @@ export const SKYLAKE_COSTS: CostProfile = {
   tlbsync: cycles(0, documented("not in this CPU")),
   remoteAction: cycles(0, documented("not in this CPU")),
   pageFault: cycles(1050, takenOver(HASWELL_FAULT, "Haswell")),
+  ...SKYLAKE_ZEROING,
 };
 
 /** Skylake. */

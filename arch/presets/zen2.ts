@@ -20,6 +20,7 @@ import { type Preset, STRUCTURE_SHAPE_FIELDS, TLB_SHAPE_FIELDS, type TlbPreset }
 import { ZEN2_SHARED_CORE } from "./shared-core.ts";
 import { SKYLAKE_COSTS } from "./skylake.ts";
 import { AMD_VIRTUALIZATION } from "./virtualization.ts";
+import { ZEN2_ZEROING } from "./zeroing.ts";
 
 const MANUAL = documented("AMD software optimization guide, family 17h models 30h and up");
 const UNKNOWN = {
@@ -168,6 +169,7 @@ export const ZEN2: Preset = {
     movCr3: cycles(150, assumed("remembered")),
     movCr4: cycles(200, assumed("remembered")),
     movCr4Flush: cycles(400, assumed("remembered")),
+    ...ZEN2_ZEROING,
   },
   virtualization: AMD_VIRTUALIZATION,
   mitigations: ZEN2_MITIGATIONS,

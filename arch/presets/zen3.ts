@@ -24,6 +24,7 @@ import { type Preset, TLB_SHAPE_FIELDS, type TlbPreset } from "./preset.ts";
 import { ZEN3_SHARED_CORE } from "./shared-core.ts";
 import { structuresTakenOver } from "./structures-taken-over.ts";
 import { AS_ZEN4, ZEN_DATA_WAYS, ZEN2 } from "./zen2.ts";
+import { ZEN3_ZEROING } from "./zeroing.ts";
 
 const LINEAR = assumed("linear: nothing else is known");
 const LRU = assumed("LRU: nothing is known");
@@ -187,6 +188,7 @@ export const ZEN3: Preset = {
     invpcidAllNonGlobal: cycles(500, assumed("remembered of AMD parts")),
     invlpgb: cycles(250, assumed("issuing it")),
     tlbsync: cycles(1500, assumed("waiting for all cores of a socket")),
+    ...ZEN3_ZEROING,
   },
   mitigations: ZEN3_MITIGATIONS,
   idleStates: ZEN2_IDLE,

@@ -18,6 +18,7 @@ import { ZEN4_OVERLAP } from "./overlap.ts";
 import { type Preset, STRUCTURE_SHAPE_FIELDS, type TlbPreset } from "./preset.ts";
 import { ZEN4_SHARED_CORE } from "./shared-core.ts";
 import { ZEN3, zenGigabyteTlb, zenTlbs } from "./zen3.ts";
+import { ZEN4_ZEROING } from "./zeroing.ts";
 
 const CPUID = documented("CPUID leaves 80000005h, 80000006h and 80000019h of an EPYC 9004 (InstLatx64)");
 const CPUID_CACHES = documented("CPUID leaf 8000001Dh of an EPYC 9004 (InstLatx64)");
@@ -101,6 +102,7 @@ export const ZEN4: Preset = {
   costs: {
     ...allTakenOver(ZEN3.costs, "Zen 3"),
     secondLevelHit: cycles(7, GENOA),
+    ...ZEN4_ZEROING,
     invlpg: cycles(
       135,
       measured(

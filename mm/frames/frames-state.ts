@@ -26,6 +26,8 @@ export interface PageLinesState {
   readonly fetched: Uint32Array;
   readonly lastFrame: Float64Array;
   readonly direction: Int32Array;
+  /** By CPU: the frame after the one that it zeroed last; absent in files of versions before 16. */
+  readonly nextZeroed?: Float64Array | undefined;
 }
 
 /** What is charged to the memory cgroup (`MemCgroup`). */
@@ -128,7 +130,10 @@ function restoreLru(zones: readonly Zone[], onLru: Uint8Array): void {
   }
 }
 
-function captureLines(zones: readonly Zone[], { fetched, lastFrame, direction }: PageLines): PageLinesState {
+function captureLines(
+  zones: readonly Zone[],
+  { fetched, lastFrame, direction, nextZeroed }: PageLines,
+): PageLinesState {
   return {
     user: joined(zones, ({ user }) => user, Uint16Array),
     usedAt: joined(zones, ({ usedAt }) => usedAt, Uint32Array),
@@ -137,6 +142,7 @@ function captureLines(zones: readonly Zone[], { fetched, lastFrame, direction }:
     fetched: fetched.slice(),
     lastFrame: lastFrame.slice(),
     direction: direction.slice(),
+    nextZeroed: nextZeroed.slice(),
   };
 }
 
@@ -145,6 +151,7 @@ function restoreLines(zones: readonly Zone[], cpus: number, lines: PageLines, st
   restoreArray("page allocator", "CPUs", lines.fetched, state.fetched);
   restoreArray("page allocator", "CPUs", lines.lastFrame, state.lastFrame);
   restoreArray("page allocator", "CPUs", lines.direction, state.direction);
+  restoreArray("page allocator", "CPUs", lines.nextZeroed, state.nextZeroed ?? new Float64Array(cpus));
   const total = zones.reduce((sum, zone) => sum + zone.touchedEnd - zone.startFrame, 0);
   const byFrame = [state.user, state.usedAt, state.zeroedBy, state.zeroedAt];
   const fits = byFrame.every(({ length }) => length === total);

@@ -14,7 +14,7 @@
 import type { DataCachePreset, Preset } from "../../arch/presets/preset.ts";
 import type { EventLoop } from "../../arch/time/event-loop.ts";
 import { DISTANCE_SOCKET } from "../../arch/time/topology.ts";
-import type { KernelCosts } from "../kernel/kernel-costs.ts";
+import type { PageCosts } from "../kernel/kernel-costs.ts";
 
 const LINE_BYTES = 64;
 const PAGE_LINES_SHIFT = 6;
@@ -38,25 +38,35 @@ export class PageLines {
   /** By CPU: the frame whose `struct page` was fetched last, and in which direction from the one before: -1, 1, or 0 for none. */
   readonly lastFrame: Float64Array;
   readonly direction: Int32Array;
+  /** By CPU: the frame after the one that it zeroed last. */
+  readonly nextZeroed: Float64Array;
+  /** What a table takes that is zeroed, or another page that the core has had just before. */
+  readonly zeroOwnCycles: number;
   /** What a CPU has waited for while it held the lock of a zone, which is added to the time that it holds it. */
   private heldCycles = 0;
   private heldLineCycles = 0;
   private readonly loop: EventLoop;
-  private readonly costs: KernelCosts;
+  private readonly zeroLastLevelCycles: number;
+  private readonly zeroMemoryCycles: number;
+  private readonly zeroNextCycles: number;
   private readonly memoryCycles: number;
   private readonly lastLevelCycles: number;
   private readonly streamedCycles: number;
   private readonly ownLines: number;
   private readonly reachLines: number;
 
-  constructor(loop: EventLoop, costs: KernelCosts, { dataCaches, memory }: Preset) {
+  constructor(loop: EventLoop, { zeroCallCycles }: PageCosts, { dataCaches, memory, costs }: Preset) {
     const own = dataCaches.slice(0, -1);
     const lastLevel = dataCaches[dataCaches.length - 1];
     this.loop = loop;
-    this.costs = costs;
+    this.zeroOwnCycles = zeroCallCycles + costs.zeroPage.value;
+    this.zeroLastLevelCycles = zeroCallCycles + costs.zeroPageLastLevel.value;
+    this.zeroMemoryCycles = zeroCallCycles + costs.zeroPageMemory.value;
+    this.zeroNextCycles = zeroCallCycles + costs.zeroPageNext.value;
     this.fetched = new Uint32Array(loop.cpus);
     this.lastFrame = new Float64Array(loop.cpus);
     this.direction = new Int32Array(loop.cpus);
+    this.nextZeroed = new Float64Array(loop.cpus);
     this.memoryCycles = memory.value;
     this.lastLevelCycles = lastLevel?.hitCycles.value ?? memory.value;
     this.streamedCycles = own[own.length - 1]?.hitCycles.value ?? 0;
@@ -122,7 +132,10 @@ export class PageLines {
     return held;
   }
 
-  /** The current CPU fills a page with zeros (`clear_page`), as quickly as its lines are near. */
+  /**
+   * The current CPU fills a page with zeros (`clear_page`), as quickly as its lines are near. Those of the page after the one that it filled last
+   * are on their way where they come from memory: prefetchers of some parts go on in the next page (the preset's `costs.zeroPageNext`).
+   */
   zero(zone: LinesOfFrames, frame: number): void {
     const { currentCpu } = this.loop;
     const index = frame - zone.startFrame;
@@ -131,9 +144,11 @@ export class PageLines {
     if (!isOwn || age >= this.ownLines) this.fetched[currentCpu] += LINES_OF_PAGE;
     zone.zeroedBy[index] = currentCpu + 1;
     zone.zeroedAt[index] = this.fetched[currentCpu];
-    const { zeroColdCycles, zeroLastLevelCycles } = this.costs.pages;
-    const far = !isOwn || age >= this.reachLines ? zeroColdCycles : zeroLastLevelCycles;
-    this.loop.spend(isOwn && age < this.ownLines ? this.costs.zeroPageCycles : far);
+    const isNext = this.nextZeroed[currentCpu] === frame;
+    this.nextZeroed[currentCpu] = frame + 1;
+    if (isOwn && age < this.ownLines) this.loop.spend(this.zeroOwnCycles);
+    else if (isOwn && age < this.reachLines) this.loop.spend(this.zeroLastLevelCycles);
+    else this.loop.spend(isNext ? this.zeroNextCycles : this.zeroMemoryCycles);
   }
 
   /** Fetches a line that is not in the CPU's own caches; what that takes: more than 0 from a level or memory, less from another CPU. */

@@ -43,10 +43,7 @@ const DEFAULT_COST_ORIGINS: OriginsOf<KernelCosts> = {
     buddyCycles: assumed(
       "some fifty instructions: links, counters, the type of the pageblock. Lu 2018, LKML: most time under zone->lock is misses on struct page, which come to it (`mm/frames/page-lines.ts`)",
     ),
-    zeroColdCycles: assumed("4096 bytes at some 11 GB/s of one core's stores to memory"),
-    zeroLastLevelCycles: assumed(
-      "4096 bytes at 10 a cycle: each line comes from the last level and sends another there",
-    ),
+    zeroCallCycles: measured("a call and its return on an EPYC of model 17 (test/silicon/zen4)"),
     slabCycles: measured(
       "Brouer, Linux commit 'slub bulk alloc', i7-4790K at 4 GHz: 42 cycles for an object and its return",
     ),
@@ -88,7 +85,6 @@ const DEFAULT_COST_ORIGINS: OriginsOf<KernelCosts> = {
   kernelExitCycles: assumed("SYSRET with speculation barriers"),
   treeStepCycles: assumed("a dependent load from the second-level cache and a compare"),
   entryWriteCycles: assumed("a store"),
-  zeroPageCycles: assumed("4096 bytes at 32 a cycle"),
   callCycles: assumed("calls, checks, allocation of small structures"),
 };
 

@@ -50,10 +50,8 @@ export interface PageCosts {
   readonly freeBatchCycles: number;
   /** Moving a block between a CPU's list and the buddies of its zone, under the zone's lock, without waiting for `struct page`s. */
   readonly buddyCycles: number;
-  /** Zeroing a page that is in none of the CPU's caches; `zeroPageCycles` is for one that is in the core's own. */
-  readonly zeroColdCycles: number;
-  /** Zeroing a page that is in the last level only. */
-  readonly zeroLastLevelCycles: number;
+  /** Calling `clear_page` and coming back, beside the stores (the preset's `costs.zeroPage` and those after it). */
+  readonly zeroCallCycles: number;
   /** Allocating or freeing a small object from the CPU's slab; `SlabCosts` has what else may come to it. */
   readonly slabCycles: number;
   /** Going down from the top table to a PTE table. */
@@ -129,8 +127,6 @@ export interface KernelCosts {
   readonly treeStepCycles: number;
   /** Writing one page-table entry. */
   readonly entryWriteCycles: number;
-  /** Filling a page with zeros. */
-  readonly zeroPageCycles: number;
   /** Fixed work of one call of vmalloc, vfree and their like, beyond what is counted step by step. */
   readonly callCycles: number;
 }
@@ -151,8 +147,7 @@ export const DEFAULT_KERNEL_COSTS: KernelCosts = {
     listCycles: 100,
     freeBatchCycles: 50,
     buddyCycles: 40,
-    zeroColdCycles: 900,
-    zeroLastLevelCycles: 400,
+    zeroCallCycles: 5,
     slabCycles: 21,
     tableWalkCycles: 50,
     chargeCycles: 77,
@@ -179,7 +174,6 @@ export const DEFAULT_KERNEL_COSTS: KernelCosts = {
   kernelExitCycles: 100,
   treeStepCycles: 8,
   entryWriteCycles: 3,
-  zeroPageCycles: 128,
   callCycles: 200,
 };
 

@@ -65,7 +65,7 @@ export const RETURNING: Readonly<Record<string, string>> = {
     "put_prev_entity update_curr switch_mm_irqs_off __switch_to finish_task_switch",
   "kernel.kernelEntryCycles": "do_syscall_64 x64_sys_call",
   "kernel.kernelExitCycles": "__x64_sys_mprotect syscall_exit_to_user_mode",
-  "kernel.zeroPageCycles": "clear_page_erms",
+  "kernel.pages.zeroCallCycles": "clear_page_erms",
   "kernel.callCycles": "vmalloc __vmalloc_node __vmalloc_node_range __get_vm_area_node alloc_vmap_area",
 };
 

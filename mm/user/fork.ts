@@ -78,7 +78,7 @@ function copyPageRange(spaces: UserSpaces, mm: MmStruct, oldmm: MmStruct, owed: 
     usePage(pages, one[0]);
   }
   const tables = mm.tables.tablePages - tablesBefore;
-  loop.spend(copied * costs.user.copyEntryCycles + tables * (costs.pages.listCycles + costs.zeroPageCycles));
+  loop.spend(copied * costs.user.copyEntryCycles + tables * (costs.pages.listCycles + kernel.pageLines.zeroOwnCycles));
   return { result, forbidden };
 }
 

@@ -81,6 +81,6 @@ function mapPage({ kernel }: UserSpaces, mm: MmStruct, start: number, frame: num
   mm.syncTopTables(kernel.machine.memory, kernel.tables.rootFrame);
   // The lock of the table is in its `struct page`.
   if (tables.cursor.seek(start) === 1) usePage(kernel.pages, tables.cursor.table);
-  loop.spend((tables.tablePages - tablesBefore) * (costs.pages.listCycles + costs.zeroPageCycles));
+  loop.spend((tables.tablePages - tablesBefore) * (costs.pages.listCycles + kernel.pageLines.zeroOwnCycles));
   return result;
 }

@@ -200,7 +200,7 @@ export function* execmemSetDirectMapValid(state: Vmalloc, vm: number): KernelCod
 
 /** Fills [address, address + sizeBytes) with instructions that trap (`execmem_fill_trapping_insns`). */
 function execmemFillTrappingInsns(state: Vmalloc, address: number, sizeBytes: number): void {
-  const { tables, loop, costs, machine } = state;
+  const { tables, loop, machine } = state;
   const { memory } = tables;
   const cpu = machine.cpus[loop.currentCpu];
   for (let la = address; la < address + sizeBytes; la += PAGE_SIZE) {
@@ -210,5 +210,6 @@ function execmemFillTrappingInsns(state: Vmalloc, address: number, sizeBytes: nu
     const first = (frame & CHUNK_FRAME_MASK) << FRAME_WORDS_SHIFT;
     memory.chunkForWrite(frame).fill(TRAPPING_WORD, first, first + (1 << FRAME_WORDS_SHIFT));
   }
-  loop.spend(pagesIn(sizeBytes) * costs.zeroPageCycles);
+  // Filled as `clear_page` fills: REP STOSB, of another byte.
+  loop.spend(pagesIn(sizeBytes) * machine.preset.costs.zeroPage.value);
 }

@@ -182,9 +182,15 @@ export class GuestHost {
     hypervisor.handleExit(exit);
     this.counts[exit.cpu].faults++;
     this.left(exit.cpu);
-    const pages = (hypervisor.pages - before) * hypervisor.pageFrames;
-    this.machine.loop.clockCycles[exit.cpu] += this.costs.fault.value + pages * this.costs.zeroPage.value;
+    const pages = hypervisor.pages - before;
+    this.machine.loop.clockCycles[exit.cpu] += this.costs.fault.value + pages * this.zeroCycles();
     this.enter(exit.cpu);
+  }
+
+  /** Filling a page of the host's with zeros (`clear_page`, `clear_huge_page`): the host has not had it in its caches. */
+  private zeroCycles(): number {
+    const { zeroPageMemory, zeroPageNext } = this.machine.preset.costs;
+    return zeroPageMemory.value + (this.hypervisor.pageFrames - 1) * zeroPageNext.value;
   }
 
   /** A vCPU leaves the guest; its time is the host's until {@link enter}. */

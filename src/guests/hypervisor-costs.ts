@@ -6,7 +6,7 @@ import { ConfigError } from "../../mm/index.ts";
 export interface HypervisorCosts {
   /** From a VM exit to what answers it, and back to the VM entry: registers saved and loaded, the exit's reason looked up. */
   readonly dispatch: Figure<"cycles">;
-  /** Answering an access to guest memory that is not mapped: memory slot, host page, entry; beside zeroing the page. */
+  /** Answering an access to guest memory that is not mapped: memory slot, host page, entry; beside filling the page with zeros, which the preset has. */
   readonly fault: Figure<"cycles">;
   /** Answering a write of the interrupt command register: the target looked up, its interrupt posted. */
   readonly icr: Figure<"cycles">;
@@ -16,8 +16,6 @@ export interface HypervisorCosts {
   readonly wake: Figure<"cycles">;
   /** Taking a page away from the guest: entry, reverse mapping, the host's own page table. */
   readonly zap: Figure<"cycles">;
-  /** Zeroing 4 KiB that the guest is given. */
-  readonly zeroPage: Figure<"cycles">;
   /** How long a vCPU runs while another waits. */
   readonly slice: Figure<"ns">;
   /** How long a vCPU with nothing to do polls before it blocks. */
@@ -32,7 +30,6 @@ export const HYPERVISOR_COSTS: HypervisorCosts = {
   vcpuSwitch: cycles(3000, "a context switch with vcpu_put and vcpu_load, VMCS switched: one to two microseconds"),
   wake: cycles(4000, "kvm_vcpu_block to vcpu_enter_guest: try_to_wake_up, schedule, about two microseconds"),
   zap: cycles(150, "kvm_unmap_gfn_range and change_pte_range: as kernel.user.protectEntryCycles, twice"),
-  zeroPage: cycles(250, "4096 bytes at 16 a cycle, in the caches; from memory it would be kernel.pages.zeroColdCycles"),
   slice: {
     value: 3e6,
     unit: "ns",

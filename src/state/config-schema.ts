@@ -24,9 +24,7 @@ const costs = z.strictObject({
   }),
   flush: z.strictObject(columns(count, "callCycles", "localCycles", "broadcastCpuCycles")),
   pages: z.strictObject({
-    ...columns(count, "listCycles", "freeBatchCycles", "buddyCycles", "zeroColdCycles"),
-    /** Absent in files of versions before 9. */
-    zeroLastLevelCycles: count.default(DEFAULT_KERNEL_COSTS.pages.zeroLastLevelCycles),
+    ...columns(count, "listCycles", "freeBatchCycles", "buddyCycles", "zeroCallCycles"),
     unchargeCycles: count.default(DEFAULT_KERNEL_COSTS.pages.unchargeCycles),
     ...columns(count, "slabCycles", "tableWalkCycles", "chargeCycles"),
   }),
@@ -51,12 +49,12 @@ const costs = z.strictObject({
     ),
   }),
   ...columns(count, "contextSwitchCycles", "kernelEntryCycles", "kernelExitCycles", "treeStepCycles"),
-  ...columns(count, "entryWriteCycles", "zeroPageCycles", "callCycles"),
+  ...columns(count, "entryWriteCycles", "callCycles"),
 }) satisfies z.ZodType<KernelCosts>;
 
 /** What a hypervisor's code costs: cycles, `slice` and `haltPoll` in nanoseconds. */
 const hypervisorCosts = z.strictObject(
-  columns(count, "dispatch", "fault", "icr", "vcpuSwitch", "wake", "zap", "zeroPage", "slice", "haltPoll"),
+  columns(count, "dispatch", "fault", "icr", "vcpuSwitch", "wake", "zap", "slice", "haltPoll"),
 );
 
 const vmallocConfig = z.strictObject({

@@ -30,6 +30,8 @@ export const FRAMES_SCHEMA = z.strictObject({
       ...columns(u32, "usedAt", "zeroedAt", "fetched"),
       lastFrame: f64,
       direction: i32,
+      /** Absent in files of versions before 16. */
+      nextZeroed: f64.optional(),
     }),
     "user",
     "zeroedBy",

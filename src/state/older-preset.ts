@@ -1,5 +1,5 @@
 /**
- * Presets as saved states of version 2 may hold them: written before each figure said how it is known. There `source` began with
+ * Headers of saved states before version 16, in which filling pages with zeros was a cost of the kernel, the same for all presets; and presets as saved states of version 2 may hold them: written before each figure said how it is known. There `source` began with
  * `[F]` found, `[C]` computed or `[M]` remembered, and a TLB had one source for its whole shape.
  */
 import { assumed, documented, type Origin } from "../../arch/index.ts";
@@ -22,6 +22,41 @@ export function withOrigins(preset: unknown): unknown {
         )
       : pagingStructureCaches,
   };
+}
+
+/** The version from which on the preset says what filling a page with zeros takes. */
+const ZEROING_IN_PRESET = 16;
+/** What filling a page from the last level took in files that do not say it (before version 9). */
+const ZERO_LAST_LEVEL_CYCLES = 400;
+
+/** A header with the costs of filling pages in its preset, as they were; anything else is left as it is. */
+export function withZeroingInPreset(header: unknown): unknown {
+  if (!isFields(header) || Number(header.version) >= ZEROING_IN_PRESET || !isFields(header.config)) return header;
+  const { costs, preset, guest } = header.config;
+  if (!isFields(costs) || !isFields(costs.pages) || !isFields(preset) || !isFields(preset.costs)) return header;
+  const { zeroPageCycles, pages, ...kernelCosts } = costs;
+  const { zeroColdCycles, zeroLastLevelCycles = ZERO_LAST_LEVEL_CYCLES, ...pageCosts } = pages as Fields;
+  const figure = (value: unknown) => ({ value, unit: "cycles", ...assumed("a saved state, which does not say more") });
+  const zeroing = {
+    zeroPage: figure(zeroPageCycles),
+    zeroPageLastLevel: figure(zeroLastLevelCycles),
+    zeroPageMemory: figure(zeroColdCycles),
+    zeroPageNext: figure(zeroColdCycles),
+  };
+  const config = {
+    ...header.config,
+    costs: { ...kernelCosts, pages: { ...pageCosts, zeroCallCycles: 0 } },
+    preset: { ...preset, costs: { ...preset.costs, ...zeroing } },
+    ...(isFields(guest) ? { guest: withoutZeroing(guest) } : {}),
+  };
+  return { ...header, config };
+}
+
+/** A guest whose host fills its pages as the preset says. */
+function withoutZeroing({ costs, ...guest }: Fields): Fields {
+  if (!isFields(costs)) return { ...guest, ...(costs === undefined ? {} : { costs }) };
+  const { zeroPage: _, ...rest } = costs;
+  return { ...guest, costs: rest };
 }
 
 function isFields(value: unknown): value is Fields {

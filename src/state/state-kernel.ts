@@ -9,13 +9,13 @@ import { InputFileError } from "../input/errors.ts";
 import { bootKernel, type Kernel } from "../machine/kernel.ts";
 import { CONFIG_SCHEMA } from "./config-schema.ts";
 import { restoreKernel } from "./kernel-state.ts";
-import { withOrigins } from "./older-preset.ts";
+import { withOrigins, withZeroingInPreset } from "./older-preset.ts";
 import { STATE_SCHEMA } from "./schema.ts";
 
 /** Version of the format that is written. */
-export const STATE_VERSION = 15;
+export const STATE_VERSION = 16;
 /** Versions that are read; a file of any other is refused. */
-export const READABLE_VERSIONS: readonly number[] = [4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, STATE_VERSION];
+export const READABLE_VERSIONS: readonly number[] = [4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, STATE_VERSION];
 /** What a file says that it is. */
 export const STATE_FORMAT = "mmulab state";
 /** How every file begins, of whatever version. */
@@ -27,7 +27,7 @@ export const STATE_BYTES_MAX = 2 ** 29;
 
 const HEADER = z.strictObject({
   format: z.literal(STATE_FORMAT),
-  version: z.literal([4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, STATE_VERSION]),
+  version: z.literal([4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, STATE_VERSION]),
   madeBy: z.string(),
   /** The command that wrote it, if it was one. */
   command: z
@@ -48,7 +48,7 @@ export interface LoadedKernel {
 
 /** The header in a file's first line. @throws InputFileError for what this version does not write */
 export function readStateHeader(file: string, line: string): StateHeader {
-  const header = HEADER.safeParse(parsedHeader(file, line));
+  const header = HEADER.safeParse(withZeroingInPreset(parsedHeader(file, line)));
   if (!header.success) throw unfitting(file, header.error);
   return header.data;
 }

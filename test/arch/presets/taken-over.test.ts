@@ -4,8 +4,8 @@ import { figuresOf, PRESETS } from "../../../arch/index.ts";
 import { assumed, cycles, measured, takenOver } from "../../../arch/presets/figure.ts";
 import { allFiguresOf } from "../../../arch/presets/named-figures.ts";
 
-/** Parts that figures are taken over from: the presets', and one that has none. */
-const PARTS = [...PRESETS.map(({ name }) => name), "Cascade Lake"].map(wordless);
+/** Parts that figures are taken over from: the presets', and two that have none. */
+const PARTS = [...PRESETS.map(({ name }) => name), "Cascade Lake", "Broadwell"].map(wordless);
 
 /** A part's name as presets and sources both have it: `sapphirerapids` of `Sapphire Rapids` and of `sapphire-rapids`. */
 function wordless(name: string): string {

@@ -8,13 +8,14 @@ import { __GFP_ZERO, NUMA_NO_NODE } from "../../../mm/lib/gfp.ts";
 import { bootKernel, type Kernel } from "../../../src/machine/kernel.ts";
 
 const PRESET = presetByName("skylake");
+const ZEN4 = presetByName("zen4");
 const [, L2, LLC] = PRESET.dataCaches.map(({ hitCycles }) => hitCycles.value);
 const OWN_LINES = PRESET.dataCaches[1].sizeBytes.value / 64;
 const MEMORY = PRESET.memory.value;
 const COSTS = DEFAULT_KERNEL_COSTS;
 
-function machine(cpus = 2): Kernel {
-  return bootKernel({ cpus, preset: PRESET, topology: { sockets: cpus, coresPerSocket: 1, threadsPerCore: 1 } });
+function machine(cpus = 2, preset = PRESET): Kernel {
+  return bootKernel({ cpus, preset, topology: { sockets: cpus, coresPerSocket: 1, threadsPerCore: 1 } });
 }
 
 /** Cycles of `call` on a CPU: its own, and those waited for lines of others. */
@@ -104,18 +105,34 @@ describe("a page that is zeroed", () => {
       kernel.pages.freePagesOf(0, frame, 0);
       return costOf(kernel, 0, () => expect(take(kernel, 0, gfp)).toBe(frame)).own;
     };
-    expect(zeroed()).toBe(COSTS.zeroPageCycles);
+    const { zeroPage, zeroPageLastLevel, zeroPageMemory } = kernel.machine.preset.costs;
+    const beside = COSTS.pages.zeroCallCycles;
+    expect(zeroed()).toBe(beside + zeroPage.value);
     kernel.mm.pageLines.fetched[0] += OWN_LINES - 64;
     const aged = () => (kernel.mm.pageLines.fetched[0] += OWN_LINES);
-    expect(zeroed()).toBe(COSTS.zeroPageCycles);
+    expect(zeroed()).toBe(beside + zeroPage.value);
     aged();
     kernel.machine.loop.currentCpu = 0;
-    expect(zeroed()).toBe(COSTS.pages.zeroLastLevelCycles);
+    expect(zeroed()).toBe(beside + zeroPageLastLevel.value);
     kernel.mm.pageLines.fetched[0] += 10 * OWN_LINES;
-    expect(zeroed()).toBe(COSTS.pages.zeroColdCycles);
+    expect(zeroed()).toBe(beside + zeroPageMemory.value);
     kernel.machine.loop.currentCpu = 1;
     kernel.pages.freePagesOf(1, frame, 0);
-    expect(costOf(kernel, 1, () => expect(take(kernel, 1, gfp)).toBe(frame)).own).toBe(COSTS.pages.zeroColdCycles);
+    expect(costOf(kernel, 1, () => expect(take(kernel, 1, gfp)).toBe(frame)).own).toBe(beside + zeroPageMemory.value);
+  });
+
+  it("is cheaper from memory after the page below it, where the preset says so, and only then", () => {
+    const kernel = machine(1, ZEN4);
+    const { pageLines, loop } = kernel.mm;
+    const zone = kernel.pages.zones[kernel.pages.zones.length - 1];
+    const first = zone.startFrame + 4096;
+    const zeroed = (frame: number): number => costOf(kernel, 0, () => pageLines.zero(zone, frame)).own;
+    loop.currentCpu = 0;
+    const { zeroPageMemory, zeroPageNext } = ZEN4.costs;
+    expect(zeroPageNext.value).toBeLessThan(zeroPageMemory.value);
+    const others = [2, 3, 5, 4, 8].map((page) => zeroed(first + page) - COSTS.pages.zeroCallCycles);
+    const [alone, next] = [zeroPageMemory.value, zeroPageNext.value];
+    expect(others).toEqual([alone, next, alone, alone, alone]);
   });
 
   it("leaves no room for what was there before: more pages than fit make each other cold", () => {
@@ -126,6 +143,8 @@ describe("a page that is zeroed", () => {
       kernel.pages.freeBulk(0, frames, 0, pages);
     };
     zeroAll();
-    expect(costOf(kernel, 0, zeroAll).own).toBeGreaterThanOrEqual(pages * COSTS.pages.zeroLastLevelCycles);
+    expect(costOf(kernel, 0, zeroAll).own).toBeGreaterThanOrEqual(
+      pages * kernel.machine.preset.costs.zeroPageLastLevel.value,
+    );
   });
 });

@@ -198,7 +198,7 @@ describe.each(KERNEL_VERSIONS.map(({ name }) => name))(
       expect(there).toBeGreaterThanOrEqual(user.faultCycles + locks);
       expect(there).toBeLessThan(user.faultCycles + locks + 1000);
       const faulted = cycles(doAnonymousPage(spaces, mm, TEXT + 9 * PAGE_SIZE));
-      expect(faulted - there).toBeGreaterThanOrEqual(kernel.mm.costs.zeroPageCycles);
+      expect(faulted - there).toBeGreaterThanOrEqual(kernel.mm.pageLines.zeroOwnCycles);
       const none = cycles(mprotect(spaces, mm, TEXT + 100 * PAGE_SIZE, TEXT + 101 * PAGE_SIZE, false));
       const one = cycles(mprotect(spaces, mm, TEXT, TEXT + PAGE_SIZE, false));
       const again = cycles(mprotect(spaces, mm, TEXT, TEXT + PAGE_SIZE, false));
