@@ -111,6 +111,7 @@ export type { FlushAtEntry, HypercallFlush, ParavirtHost } from "./kernel/paravi
 export { POINT_FREES_FRAMES, POINT_FREES_HOST_PAGES, POINT_FREES_TABLES, POINT_UNLOCKED } from "./kernel/points.ts";
 export { withReturnThunks } from "./kernel/return-thunks.ts";
 export { allCpus, type CallBill, type IpiObserver, Smp } from "./kernel/smp.ts";
+export { newSpinLock, SPINLOCK_KINDS, type SpinlockKind } from "./kernel/spinlocks.ts";
 export type { FlushEvents, PageTableEvents, VmallocEvents } from "./kernel/vmalloc-events.ts";
 export { Work } from "./kernel/work.ts";
 export { KernelMm, type KernelMmParts } from "./kernel-mm.ts";

@@ -20,9 +20,10 @@ import { IrqSpinLock } from "./kernel/irq-spin-lock.ts";
 import { checkKernelCosts, type KernelCosts } from "./kernel/kernel-costs.ts";
 import type { UsePath } from "./kernel/kernel-paths.ts";
 import { LineTable } from "./kernel/line-table.ts";
-import { SpinLock } from "./kernel/lock.ts";
+import type { SpinLock } from "./kernel/lock.ts";
 import { Lockdep } from "./kernel/lockdep.ts";
 import { LocksInMemory } from "./kernel/locks-in-memory.ts";
+import { newSpinLock, type SpinlockKind, useSpinlocks } from "./kernel/spinlocks.ts";
 import type { FlushEvents, PageTableEvents } from "./kernel/vmalloc-events.ts";
 import { ConfigError } from "./lib/config-error.ts";
 import type { KernelLog } from "./lib/kernel-log.ts";
@@ -56,6 +57,8 @@ export interface KernelMmParts {
   readonly proveLocking?: boolean | undefined;
   /** Levels of the memory cgroup of all tasks, 0 to `MEMCG_LEVELS_MAX`; none when absent. */
   readonly memcgLevels?: number | undefined;
+  /** How spinlocks are taken; queued when absent. */
+  readonly spinlocks?: SpinlockKind | undefined;
   /** Bugs that Linux has had and that are to be there; none when absent. */
   readonly bugs?: readonly BugName[] | undefined;
 }
@@ -114,6 +117,7 @@ export class KernelMm {
     checkKernelCosts(costs);
     this.machine = machine;
     this.loop = machine.loop;
+    useSpinlocks(this.loop, parts.spinlocks ?? "queued");
     this.pages = parts.pages;
     this.tables = parts.tables;
     this.log = parts.log;
@@ -157,7 +161,7 @@ export class KernelMm {
 
   /** Serializes changes of the attributes of kernel pages (`cpa_lock`). Made when it is first used. */
   get cpaLock(): SpinLock {
-    this.attributesLock ??= new SpinLock("cpa_lock", this.loop, this.costs.lock);
+    this.attributesLock ??= newSpinLock("cpa_lock", this.loop, this.costs.lock);
     return this.attributesLock;
   }
 

@@ -134,6 +134,11 @@ export class SharedLines {
     this.takeToWrite(line, this.clock.currentCpu);
   }
 
+  /** `cpu`, to which a line came from that it will need again before anybody else acts, has it again. */
+  giveBack(line: number, cpu: number): void {
+    this.takeToWrite(line, cpu);
+  }
+
   /** `cpu`, which polls a line, reads it anew: it does nothing else meanwhile, so that it need not wait here. */
   poll(line: number, cpu: number): void {
     const holder = (line << WORDS_SHIFT) | WORD_HOLDER;

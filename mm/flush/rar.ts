@@ -23,8 +23,9 @@ import { INTERRUPTED_IDLE, type KernelCode, PAUSE_SPIN, PAUSE_TURN, type Thread 
 import { FRAME_CALLER } from "../frames/frame-uses.ts";
 import type { PageAllocator } from "../frames/page-allocator.ts";
 import type { IpiCosts, KernelCosts } from "../kernel/kernel-costs.ts";
-import { SpinLock } from "../kernel/lock.ts";
+import type { SpinLock } from "../kernel/lock.ts";
 import { type Acknowledgements, type Smp, seenByCycles } from "../kernel/smp.ts";
+import { newSpinLock } from "../kernel/spinlocks.ts";
 import { __GFP_ZERO, GFP_KERNEL } from "../lib/gfp.ts";
 import { NotEnoughMemory } from "../lib/not-enough-memory.ts";
 import type { FlushAccounts, FlushRecord } from "./flush-accounts.ts";
@@ -83,7 +84,7 @@ export class Rar {
     this.machine = machine;
     this.smp = smp;
     this.costs = ipi;
-    this.locks = Array.from({ length: RAR_PAYLOADS }, () => new SpinLock("rar_lock", loop, lock));
+    this.locks = Array.from({ length: RAR_PAYLOADS }, () => newSpinLock("rar_lock", loop, lock));
     const frame = (): number => {
       const got = pages.allocPages(0, 0, FRAME_CALLER, GFP_KERNEL | __GFP_ZERO);
       if (got === 0) throw new NotEnoughMemory("no memory for the tables of remote actions");

@@ -34,15 +34,15 @@ export abstract class Lock {
   protected readonly loop: EventLoop;
   protected readonly costs: LockCosts;
   private readonly pause: typeof PAUSE_SPIN | typeof PAUSE_SLEEP;
-  private readonly uncontendedCycles: number;
-  private held = false;
-  private lastCpu = -1;
+  protected readonly uncontendedCycles: number;
+  protected held = false;
+  protected lastCpu = -1;
   protected takenAtCycles = 0;
-  private freeAtCycles = 0;
-  private holder: Thread | null = null;
-  private readonly queue: Thread[] = [];
+  protected freeAtCycles = 0;
+  protected holder: Thread | null = null;
+  protected readonly queue: Thread[] = [];
   /** The line that its word shares with other things; -1 when it has one to itself. */
-  private readonly line: number;
+  protected readonly line: number;
 
   constructor(
     name: string,
@@ -110,10 +110,7 @@ export abstract class Lock {
   /** Waits for a lock that somebody holds, and takes it. @throws as {@link take} */
   *takeHeld(): KernelCode<void> {
     const { loop } = this;
-    const thread = loop.currentThread;
-    if (thread === null) throw new Error(`${this.name} was asked for outside any thread`);
-    this.class.watcher?.acquiring(this);
-    if (thread === this.holder) throw new Error(`${thread.name} takes ${this.name}, which it holds already`);
+    const thread = this.waitingThread();
     const since = loop.nowCycles();
     const bounced = this.lastCpu !== loop.currentCpu;
     this.queue.push(thread);
@@ -161,7 +158,8 @@ export abstract class Lock {
     this.freeAtCycles = atCycles;
   }
 
-  private handOver(nowCycles: number): void {
+  /** Gives the lock to one of those who wait for it. */
+  protected handOver(nowCycles: number): void {
     const heir = this.queue.shift() as Thread;
     this.holder = heir;
     const { uncontendedCycles, handOverTransfers } = this.costs;
@@ -170,7 +168,7 @@ export abstract class Lock {
   }
 
   /** Takes a free lock. Most are taken by the CPU that had them last, whose line is at hand: a lock costs the host most by its bytecode. */
-  private own(): void {
+  protected own(): void {
     const { loop, class: statistics } = this;
     const { clockCycles, currentCpu: cpu } = loop;
     if (this.lastCpu !== cpu || this.freeAtCycles > clockCycles[cpu] || this.line >= 0) this.fetch(cpu);
@@ -195,6 +193,16 @@ export abstract class Lock {
     statistics.bounced();
   }
 
+  /** The current thread, which has to wait for the lock. @throws as {@link take} */
+  protected waitingThread(): Thread {
+    const thread = this.loop.currentThread;
+    if (thread === null) throw new Error(`${this.name} was asked for outside any thread`);
+    this.class.watcher?.acquiring(this);
+    if (this.held && thread === this.holder)
+      throw new Error(`${thread.name} takes ${this.name}, which it holds already`);
+    return thread;
+  }
+
   private notHeld(): Error {
     return new Error(`${this.name} is released but not held`);
   }
@@ -212,7 +220,8 @@ export abstract class Lock {
     this.class.waited(cycles, bounced);
   }
 
-  private transferCost(from: number, to: number): number {
+  /** What moving a line from one CPU to another costs. */
+  protected transferCost(from: number, to: number): number {
     return this.loop.lines.transferCycles[this.loop.topology.distance(from, to)];
   }
 }

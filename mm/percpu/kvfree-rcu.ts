@@ -6,7 +6,8 @@
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { afterLock, type Blocking, DONE, wait } from "../kernel/blocking.ts";
 import { HZ, sleepUntil } from "../kernel/jiffies.ts";
-import { SpinLock } from "../kernel/lock.ts";
+import type { SpinLock } from "../kernel/lock.ts";
+import { newSpinLock } from "../kernel/spinlocks.ts";
 import { vfree } from "../vmalloc/vfree.ts";
 import type { Vmalloc } from "../vmalloc/vmalloc-state.ts";
 
@@ -51,7 +52,7 @@ export class KvfreeRcu {
     this.times = times;
     this.tickCycles = cyclesPerSecond / times.ticksPerSecond;
     this.cpus = Array.from({ length: state.loop.cpus }, () => ({
-      lock: new SpinLock("krcp->lock", state.loop, state.costs.lock),
+      lock: newSpinLock("krcp->lock", state.loop, state.costs.lock),
       pending: [],
       monitorAtCycles: Number.POSITIVE_INFINITY,
       underWay: 0,

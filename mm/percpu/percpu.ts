@@ -12,7 +12,8 @@ import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { flushOwed } from "../flush/tlb-flush.ts";
 import { FRAME_CALLER } from "../frames/frame-uses.ts";
 import { afterLock, type Blocking, DONE, ready, wait } from "../kernel/blocking.ts";
-import { Mutex, SpinLock } from "../kernel/lock.ts";
+import { Mutex, type SpinLock } from "../kernel/lock.ts";
+import { newSpinLock } from "../kernel/spinlocks.ts";
 import { Work } from "../kernel/work.ts";
 import { alignUp } from "../lib/align.ts";
 import { GFP_KERNEL, NUMA_NO_NODE } from "../lib/gfp.ts";
@@ -79,7 +80,7 @@ export class PercpuAllocator {
     this.freeSlot = slotOfSize(this.unitBytes) + 1;
     this.slots = Array.from({ length: this.freeSlot + 1 }, () => []);
     this.mutex = new Mutex("pcpu_alloc_mutex", state.loop, state.costs.lock);
-    this.lock = new SpinLock("pcpu_lock", state.loop, state.costs.lock);
+    this.lock = newSpinLock("pcpu_lock", state.loop, state.costs.lock);
     this.balance = new Work("pcpu_balance", state.loop, () => this.destroyFreeChunks());
   }
 

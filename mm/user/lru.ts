@@ -7,8 +7,9 @@
 
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { isOnLru, setOnLru, usePage } from "../frames/struct-pages.ts";
-import { SpinLock } from "../kernel/lock.ts";
+import type { SpinLock } from "../kernel/lock.ts";
 import { POINT_FREES_FRAMES } from "../kernel/points.ts";
+import { newSpinLock } from "../kernel/spinlocks.ts";
 import { Work } from "../kernel/work.ts";
 import type { KernelMm } from "../kernel-mm.ts";
 
@@ -29,7 +30,7 @@ export class Lru {
   constructor(kernel: KernelMm) {
     this.kernel = kernel;
     this.batches = Array.from({ length: kernel.loop.cpus }, () => []);
-    this.lock = new SpinLock("lruvec->lru_lock", kernel.loop, kernel.costs.lock);
+    this.lock = newSpinLock("lruvec->lru_lock", kernel.loop, kernel.costs.lock);
   }
 
   /** A page was faulted in on the current CPU (`folio_add_lru`): its batch takes a reference before anything else happens. */

@@ -4,9 +4,10 @@ import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import { ENTRIES_PER_TABLE } from "../../arch/isa/pte.ts";
 import { CHUNK_FRAME_MASK, FRAME_WORDS_SHIFT, type PhysicalMemory } from "../../arch/memory/physical-memory.ts";
 import type { EventLoop, Thread } from "../../arch/time/event-loop.ts";
-import { type LockCosts, SpinLock } from "../kernel/lock.ts";
+import type { LockCosts, SpinLock } from "../kernel/lock.ts";
 import { RwSemaphore } from "../kernel/rw-semaphore.ts";
 import type { RwSemaphoreUse } from "../kernel/rw-semaphore-use.ts";
+import { newSpinLock } from "../kernel/spinlocks.ts";
 import type { KernelMm } from "../kernel-mm.ts";
 import { PAGE_OFFSET } from "../lib/memory-layout.ts";
 import type { PageTables } from "../page-tables/page-tables.ts";
@@ -123,7 +124,7 @@ export class MmStruct {
    * table). Code that holds `mmap_lock` to write or clears what it finds at once does without it here. Made when it is first asked for.
    */
   get pageTableLock(): SpinLock {
-    this.ptl ??= new SpinLock("mm->page_table_lock", this.loop, this.lockCosts);
+    this.ptl ??= newSpinLock("mm->page_table_lock", this.loop, this.lockCosts);
     return this.ptl;
   }
 

@@ -42,6 +42,7 @@ import {
   PageAllocator,
   PageTables,
   resultOf,
+  type SpinlockKind,
   type UserSpaceTables,
   VMALLOC_REQUEST,
   type Vmalloc,
@@ -92,6 +93,8 @@ export interface KernelConfig {
    * none.
    */
   readonly memcgLevels?: number | undefined;
+  /** How spinlocks are taken: queued, or by test and set as in a guest whose hypervisor does not help them. Default: `queued`. */
+  readonly spinlocks?: SpinlockKind | undefined;
   /**
    * The deepest state in which idle CPUs wait: one of the preset's (`C6`), `all`, or `poll`. Default: one state, from which they wake in
    * `costs.ipi.idleWakeCycles`.
@@ -190,6 +193,7 @@ export class Kernel {
       costs: withReturnThunks(config.costs, preset, mitigations),
       proveLocking: config.proveLocking,
       memcgLevels: config.memcgLevels,
+      spinlocks: config.spinlocks,
       version,
       bugs: config.bugs,
       flushing: {

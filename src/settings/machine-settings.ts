@@ -14,6 +14,8 @@ import {
   MEMCG_LEVELS_MAX,
   MITIGATION_MODES,
   type MitigationMode,
+  SPINLOCK_KINDS,
+  type SpinlockKind,
   type VmallocConfig,
 } from "../../mm/index.ts";
 import { unknownName, ValueError } from "../input/errors.ts";
@@ -42,6 +44,7 @@ export interface MachineSettings extends GuestSettings {
   readonly ipiMode?: DestinationMode;
   readonly flushFreedTables?: boolean;
   readonly proveLocking?: boolean;
+  readonly spinlocks?: SpinlockKind;
   /** What `--preset` and `--set` ask for; absent: mmulab's own figures of whatever preset the kernel is booted with. */
   readonly figures?: FigureChoice;
 }
@@ -134,6 +137,13 @@ export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
     summary: "check that structures are used with their locks held and that locks are taken in one order",
     parse: () => true,
   },
+  spinlocks: {
+    value: "<kind>",
+    summary:
+      "how spinlocks are taken: queued (default, in the order in which CPUs come), test-and-set (in a guest without KVM_FEATURE_PV_UNHALT: whoever sees one free first)",
+    words: SPINLOCK_KINDS,
+    parse: (text) => oneOf(SPINLOCK_KINDS, text),
+  },
   ...GUEST_SETTINGS,
 };
 
@@ -189,7 +199,7 @@ export function kernelSettings(settings: MachineSettings, machineCpus: number): 
   if (settings.nrCpus !== undefined && settings.nrCpus < cpus) {
     throw new ValueError("--nr-cpus", settings.nrCpus, `at least ${cpus}, the CPUs of the machine`);
   }
-  const { figures, mitigations, idleStates, memcgLevels } = settings;
+  const { figures, mitigations, idleStates, memcgLevels, spinlocks } = settings;
   const costs = figures?.costs ?? DEFAULT_KERNEL_COSTS;
   const { ipi } = costs;
   return {
@@ -202,6 +212,7 @@ export function kernelSettings(settings: MachineSettings, machineCpus: number): 
     ...(pti === undefined ? {} : { pageTableIsolation: pti }),
     ...(mitigations === undefined ? {} : { mitigations }),
     ...(memcgLevels === undefined || memcgLevels === 0 ? {} : { memcgLevels }),
+    ...(spinlocks === undefined ? {} : { spinlocks }),
     ...(idleStates === undefined ? {} : { idleStates }),
     ...(flushCeiling === undefined ? {} : { flushCeilingPages: flushCeiling }),
     ...(flushFreedTables === undefined ? {} : { flushFreedTables }),

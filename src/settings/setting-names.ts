@@ -30,6 +30,7 @@ export const SETTING_NAMES = [
   "ipi-mode",
   "flush-freed-tables",
   "prove-locking",
+  "spinlocks",
   ...GUEST_SETTING_NAMES,
 ] as const;
 export type SettingName = (typeof SETTING_NAMES)[number];

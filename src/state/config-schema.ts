@@ -5,6 +5,7 @@ import {
   DESTINATION_MODES,
   type KernelCosts,
   MITIGATION_MODES,
+  SPINLOCK_KINDS,
   type VmallocConfig,
 } from "../../mm/index.ts";
 import { GUEST_PAGE_SIZES } from "../guests/hypervisor.ts";
@@ -87,6 +88,8 @@ export const CONFIG_SCHEMA = z.strictObject({
   mitigations: z.enum(MITIGATION_MODES).optional(),
   /** Absent without memory cgroups. */
   memcgLevels: whole.optional(),
+  /** Absent where they are not chosen, and in files of versions before 16. */
+  spinlocks: z.enum(SPINLOCK_KINDS).optional(),
   /** Absent where there is one state only. */
   idleStates: z.string().optional(),
   flushCeilingPages: whole,

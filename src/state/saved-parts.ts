@@ -67,6 +67,7 @@ function configOf({ config, machine, mm, vm }: Kernel) {
     pageTableIsolation: isolation,
     ...(config.mitigations === undefined ? {} : { mitigations: config.mitigations }),
     ...(config.memcgLevels === undefined ? {} : { memcgLevels: config.memcgLevels }),
+    ...(config.spinlocks === undefined ? {} : { spinlocks: config.spinlocks }),
     ...(config.idleStates === undefined ? {} : { idleStates: config.idleStates }),
     flushCeilingPages: ceilingPages,
     ...(mm.flushing.flushFreedTables ? { flushFreedTables: true } : {}),

@@ -20,6 +20,7 @@ export const SETTING_COLUMNS: Readonly<Record<string, SettingName>> = {
   ipi_mode: "ipi-mode",
   flush_freed_tables: "flush-freed-tables",
   prove_locking: "prove-locking",
+  spinlocks: "spinlocks",
   guest: "guest",
   guest_pages: "guest-pages",
   host_pages: "host-pages",

@@ -2,8 +2,9 @@
 
 import { PAGE_SIZE } from "../../../arch/isa/linear-address.ts";
 import type { EventLoop } from "../../../arch/time/event-loop.ts";
-import { type LockCosts, SpinLock } from "../../kernel/lock.ts";
+import type { LockCosts, SpinLock } from "../../kernel/lock.ts";
 import type { Lockdep } from "../../kernel/lockdep.ts";
+import { newSpinLock } from "../../kernel/spinlocks.ts";
 import { growInt32 } from "../../lib/grow.ts";
 
 const FIRST_CAPACITY = 16;
@@ -66,7 +67,7 @@ export class VmapBlocks {
     this.roundedMap = new Int32Array(FIRST_CAPACITY * this.wordsPerBlock);
     this.queueHead = new Int32Array(cpus);
     this.queueTail = new Int32Array(cpus);
-    this.queueLocks = Array.from({ length: cpus }, () => new SpinLock("vbq->lock", loop, lockCosts));
+    this.queueLocks = Array.from({ length: cpus }, () => newSpinLock("vbq->lock", loop, lockCosts));
     this.index = Array.from({ length: cpus }, () => new Map<number, number>());
   }
 
@@ -235,7 +236,7 @@ export class VmapBlocks {
   private fresh(): number {
     if (this.used === this.capacity) this.grow();
     const block = this.used++;
-    this.locks[block] = new SpinLock("vb->lock", this.loop, this.lockCosts);
+    this.locks[block] = newSpinLock("vb->lock", this.loop, this.lockCosts);
     return block;
   }
 

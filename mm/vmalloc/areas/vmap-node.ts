@@ -2,8 +2,9 @@
 
 import { PAGE_SIZE } from "../../../arch/isa/linear-address.ts";
 import type { EventLoop } from "../../../arch/time/event-loop.ts";
-import { type LockCosts, SpinLock } from "../../kernel/lock.ts";
+import type { LockCosts, SpinLock } from "../../kernel/lock.ts";
 import { type Lockdep, LockGuard } from "../../kernel/lockdep.ts";
+import { newSpinLock } from "../../kernel/spinlocks.ts";
 import type { Work } from "../../kernel/work.ts";
 import { BusyAreas, type BusyAreasParts } from "./busy-areas.ts";
 import { LazyAreas } from "./lazy-areas.ts";
@@ -68,9 +69,9 @@ export class VmapNode {
     this.lazy = new LazyAreas(areas, log, rules.mergesLazyAreas);
     const { areaLocksLine } = rules;
     const locks = areaLocksLine < 0 ? VMAP_NODE_LOCKS : ONE_TREE_LOCKS;
-    this.busyLock = new SpinLock(locks.busy, loop, costs, areaLocksLine);
-    this.lazyLock = new SpinLock(locks.lazy, loop, costs, areaLocksLine);
-    this.poolLock = new SpinLock("vn->pool_lock", loop, costs);
+    this.busyLock = newSpinLock(locks.busy, loop, costs, areaLocksLine);
+    this.lazyLock = newSpinLock(locks.lazy, loop, costs, areaLocksLine);
+    this.poolLock = newSpinLock("vn->pool_lock", loop, costs);
     this.busyLines = new TreeLines(loop.lines);
     this.lazyLines = new TreeLines(loop.lines);
     this.purgeList = areas.makeListHead();

@@ -13,6 +13,7 @@ export const KERNEL_EXPERIMENT_SETTINGS: readonly SettingName[] = [
   "idle-states",
   "flush-ceiling",
   "ipi-mode",
+  "spinlocks",
   ...GUEST_EXPERIMENT_SETTINGS,
 ];
 

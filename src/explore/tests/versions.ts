@@ -5,7 +5,8 @@ import {
   __vmallocNodeRange,
   type AddressRange,
   GFP_NOWAIT,
-  SpinLock,
+  newSpinLock,
+  type SpinLock,
   VMALLOC_REQUEST,
   VMALLOC_START,
   vfree,
@@ -176,7 +177,7 @@ const nowait: ExploreTest<FullRange> = {
     for (const cpu of kernel.machine.cpus) cpu.store(address, 4, 1);
     kernel.vfree(address);
     const { loop } = kernel.machine;
-    return { range, lock: new SpinLock("caller's lock", loop, kernel.mm.costs.lock), isPurged: false };
+    return { range, lock: newSpinLock("caller's lock", loop, kernel.mm.costs.lock), isPurged: false };
   },
   threads: [
     function* (kernel, situation) {

@@ -9,7 +9,8 @@ import {
   ioremap,
   iounmap,
   make,
-  SpinLock,
+  newSpinLock,
+  type SpinLock,
   vmallocHuge,
   vmap,
   vmUnmapAliases,
@@ -264,7 +265,7 @@ export class WorkloadThread {
     addressArgument("spin_lock_init", address);
     nameArgument("spin_lock_init", name);
     const { mm } = this.kernel;
-    const lock = new SpinLock(name, mm.loop, mm.costs.lock);
+    const lock = newSpinLock(name, mm.loop, mm.costs.lock);
     mm.locksInMemory.place(lock, address);
     return lock;
   }

@@ -35,6 +35,7 @@ describe("settings of the machine as texts", () => {
       "ipi-mode": "physical",
       "flush-freed-tables": "true",
       "prove-locking": "true",
+      spinlocks: "test-and-set",
       guest: "true",
       "guest-pages": "2M",
       "host-pages": "4K",

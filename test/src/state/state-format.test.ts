@@ -32,6 +32,7 @@ function busyKernel(): Kernel {
     mitigations: "on",
     idleStates: "all",
     memcgLevels: 2,
+    spinlocks: "test-and-set",
     vmalloc: { lazyMaxPages: 64 },
   });
   kernel.mm.flushing.keepAccounts({ perCpu: true });
