@@ -82,7 +82,7 @@ export async function addExperimentCommand(
     addFigureOptions(command);
     command
       .option("--seed <number>", "seed of the random choices", optionParser(wholeNumber(0, 2 ** 32 - 1)), 1)
-      .option("--inputs", "print every figure that went in as well, with its source")
+      .option("--inputs", "print every figure of the measured machine as well, with its source")
       .option(
         "--sensitivity [column]",
         `change each assumed figure by a factor of two either way and show which move a column of the first table (default: ${experiment.headline})`,

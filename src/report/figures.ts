@@ -49,8 +49,11 @@ export function figureCountsOf({ machine, config, host }: Kernel): FigureCounts 
   return figureCounts(figuresOfMachine(machine.preset, config.costs, figuresUsed(config, host !== null), host?.costs));
 }
 
-/** `118 figures went in: 31 measured, 27 documented, 60 assumed`. @param what the words after the first number */
-export function figureSentence({ measured, documented, assumed }: FigureCounts, what = "figures went in"): string {
+/** `118 figures of the machine: 31 measured, 27 documented, 60 assumed`. @param what the words after the first number */
+export function figureSentence(
+  { measured, documented, assumed }: FigureCounts,
+  what = "figures of the machine",
+): string {
   const all = measured + documented + assumed;
   return `${all} ${what}: ${measured} measured, ${documented} documented, ${assumed} assumed`;
 }

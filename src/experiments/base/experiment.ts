@@ -55,7 +55,7 @@ export interface ExperimentResult {
   readonly plots: readonly Plot[];
   /** What the tables say, one sentence each, computed from them. */
   readonly findings: readonly string[];
-  /** Every figure that went in; none is fitted to a result. */
+  /** Every figure of the machines that were measured, whether these tables depend on it or not; none is fitted to a result. */
   readonly inputs: readonly NamedFigure[];
 }
 

@@ -24,7 +24,7 @@ export function renderResult(result: ExperimentResult): string {
   return `${head}${body.join("")}\nFindings\n${said.join("")}${note}`;
 }
 
-/** Every figure that went in, and how it is known; ends with a newline. */
+/** Every figure of the machines that were measured, and how it is known; ends with a newline. */
 export function renderInputs({ inputs }: ExperimentResult): string {
   return `Inputs (${figureSentence(figureCounts(inputs))}; none is fitted to a result)\n${renderFigures(inputs)}`;
 }
