@@ -20,6 +20,7 @@ import {
   wait,
 } from "../../mm/index.ts";
 import { randomStream } from "../machine/random.ts";
+import { allocThreadStacks } from "../machine/thread-stacks.ts";
 import { counted } from "../report/counted.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "./base/experiment.ts";
 import { KERNEL_EXPERIMENT_SETTINGS } from "./base/kernel-settings.ts";
@@ -130,6 +131,15 @@ worker's pair; the lock with most wait is named as lock_stat names it.`,
       summary: "pages are zeroed, as all are with init_on_alloc=1, Debian's and Ubuntu's default",
     },
     {
+      name: "stacks",
+      kind: "integer",
+      low: 0,
+      high: 10_000,
+      default: 0,
+      summary:
+        "kernel stacks that are there before, of as many threads: a booted kernel has some 8 for each CPU and 40 more",
+    },
+    {
       name: "lazy_max_per_cpu",
       kind: "integer",
       unit: "pages",
@@ -223,6 +233,7 @@ function measure(context: ExperimentContext, cpus: number, workers: number, sett
   const kernel = boot(cpus, `${setting}, ${counted(workers, "worker")} on ${counted(cpus, "CPU")}`, {
     vmalloc: { vmapNodes: nodes, ...(lazyMax > 0 ? { lazyMaxPages: lazyMax * cpus } : {}) },
   });
+  allocThreadStacks(kernel, parameters.number("stacks"));
   const { vm, machine } = kernel;
   const { loop } = machine;
   const window = windowOf(parameters.number("pairs"), vm);

@@ -5,13 +5,11 @@
  * batch the first two go to the CPU's cached stacks and the others to vfree.
  */
 import type { KernelCode } from "../../arch/time/event-loop.ts";
-import { __GFP_ZERO, __vmallocNode, GFP_KERNEL, NUMA_NO_NODE } from "../../mm/index.ts";
 import { integerParameter } from "../input/parameters.ts";
+import { allocThreadStackNode, THREAD_SIZE_BYTES } from "../machine/thread-stacks.ts";
 import type { WorkloadCode, WorkloadThread } from "./base/context.ts";
 import { threadWorkload } from "./base/thread-workload.ts";
 
-/** `THREAD_SIZE` and `THREAD_ALIGN` of x86-64. */
-const STACK_BYTES = 16384;
 /** `NR_CACHED_STACKS`. */
 const CACHED_STACKS = 2;
 /** Length of a grace period: stacks of tasks that end in one are released at the end of the next. */
@@ -82,7 +80,7 @@ export const forkStorm = threadWorkload<Shared>({
       const ending = shared.tasks[index];
       shared.tasks[index] = shared.tasks[shared.tasks.length - 1];
       shared.tasks.pop();
-      thread.expect(ending + STACK_BYTES - STEP_BYTES, ending | 0);
+      thread.expect(ending + THREAD_SIZE_BYTES - STEP_BYTES, ending | 0);
       dead.add(ending);
     }
     yield* thread.sleep(2 * GRACE_PERIOD_USEC);
@@ -99,17 +97,14 @@ function* fork(thread: WorkloadThread, shared: Shared): KernelCode<number> {
   if (stack !== 0) {
     // A cached stack is cleared before it is used again.
     shared.reused++;
-    thread.spend(STACK_BYTES / 32);
+    thread.spend(THREAD_SIZE_BYTES / 32);
   } else {
-    const gfp = GFP_KERNEL | __GFP_ZERO;
-    const call = () =>
-      __vmallocNode(thread.kernel.vm, STACK_BYTES, STACK_BYTES, gfp, NUMA_NO_NODE, "copy_process+0x0/0x0");
-    stack = yield* thread.allocate("vmalloc", STACK_BYTES, call);
+    stack = yield* thread.allocate("vmalloc", THREAD_SIZE_BYTES, () => allocThreadStackNode(thread.kernel.vm));
   }
   if (stack === 0) return 0;
   yield* thread.compute(TASK_CYCLES);
   for (let used = STEP_BYTES; used <= TOUCHED_BYTES; used += STEP_BYTES)
-    thread.store(stack + STACK_BYTES - used, stack | 0);
+    thread.store(stack + THREAD_SIZE_BYTES - used, stack | 0);
   return stack;
 }
 

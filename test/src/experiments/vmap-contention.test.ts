@@ -74,4 +74,10 @@ describe("vmap-contention", () => {
     expect(cyclesOf("on")).toBe(cyclesOf("1"));
     expect(() => cyclesOf("2")).toThrow("--zero 2: expected on (1, y) or off (0, n)");
   });
+
+  it("takes longer where stacks leave gaps, as searches of the trees find more that another CPU has written", () => {
+    const cyclesOf = (stacks: string): number =>
+      Number(rows(run("vmap-contention", { cpus: "4", pairs: "200", stacks }), "contention")[0].cyclesPerPair);
+    expect(cyclesOf("200")).toBeGreaterThan(1.2 * cyclesOf("0"));
+  });
 });
