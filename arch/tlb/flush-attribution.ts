@@ -91,6 +91,8 @@ export class FlushAttribution {
     tlbs.onFillFromSecond = (la, flags) => {
       if (this.mode?.usable(this.access, flags) === false) this.partFirstAt(la);
     };
+    // What only these have may be a page, or a piece of one, of another size than that of the set that has been filled with flushes.
+    this.unflushed.onFillFromSecond = (la) => this.partFirstAt(la);
   }
 
   /** Calls `begin` as soon as the attribution has to see each access: at once, or before something is removed for the first time. */

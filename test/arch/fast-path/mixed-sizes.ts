@@ -12,7 +12,7 @@ const SPLIT = 3;
 const BYTES = [4096, 2 ** 21, 2 ** 30] as const;
 
 /** What somebody does to such addresses. */
-type MixedStep =
+export type MixedStep =
   | {
       /** Makes a page of 2 MiB, or of 1 GiB, whole or splits it, with INVLPG of one address in it or without. */
       readonly do: "shape";

@@ -5,7 +5,7 @@ import { PRESETS, type Preset } from "../../../arch/index.ts";
 import type { FlushAttribution } from "../../../arch/tlb/flush-attribution.ts";
 import { ALL, BASE, GLOBAL, Guest } from "../guest.ts";
 import { attributionState, countGeneral, hardwareState, takeGeneralPath } from "./compare.ts";
-import { carryOutMixed, isInvalidation, MixedGuest, mixedSteps } from "./mixed-sizes.ts";
+import { carryOutMixed, isInvalidation, MixedGuest, type MixedStep, mixedSteps } from "./mixed-sizes.ts";
 import { carryOut, close, type Layout, makeGuest, type Step, spread, steps } from "./programs.ts";
 
 const RUNS = Number(process.env.MMULAB_INPUTS ?? 20);
@@ -42,6 +42,20 @@ function compareRuns<T extends Guest>(
   expect(quick.machine.loop.clockCycles[0]).toBe(general.machine.loop.clockCycles[0]);
   expect(hardwareState(quick)).toEqual(hardwareState(general));
   expect(attributionState(attributions[0])).toEqual(attributionState(attributions[1]));
+}
+
+/** {@link comparePaths} of a program on pages that change their size. */
+function compareMixed(preset: Preset, program: readonly MixedStep[]): void {
+  compareRuns(
+    () => new MixedGuest(preset),
+    (guest, attribution) =>
+      program.map((step, at) => {
+        attribution.currentFlush = isInvalidation(step) && at % 4 !== 3 ? at + 1 : 0;
+        const seen = carryOutMixed(guest, step);
+        attribution.currentFlush = 0;
+        return seen;
+      }),
+  );
 }
 
 function flushAs(number: number, attribution: FlushAttribution, flush: () => void): void {
@@ -90,19 +104,20 @@ describe.each(PRESETS)("$name", (preset) => {
   test("random programs on addresses whose pages change their size: the same refills, notes, entries without flushes", () => {
     fc.assert(
       fc.property(fc.array(mixedSteps, { minLength: 1, maxLength: 40 }), (program) => {
-        compareRuns(
-          () => new MixedGuest(preset),
-          (guest, attribution) =>
-            program.map((step, at) => {
-              attribution.currentFlush = isInvalidation(step) && at % 4 !== 3 ? at + 1 : 0;
-              const seen = carryOutMixed(guest, step);
-              attribution.currentFlush = 0;
-              return seen;
-            }),
-        );
+        compareMixed(preset, program);
       }),
       { numRuns: RUNS },
     );
+  });
+
+  test("a piece that only the second level without flushes holds fills the set of the first for its page's size, which goes on apart", () => {
+    compareMixed(preset, [
+      { do: "loop", first: 2 ** 22, count: 1, size: 0, kind: 0, rounds: 1 },
+      { do: "shape", size: 2, number: 0, isWhole: true, invlpg: 2 ** 22 },
+      { do: "loop", first: 2 ** 21, count: 200, size: 2, kind: 0, rounds: 1 },
+      { do: "shape", size: 1, number: 0, isWhole: false, invlpg: 0 },
+      { do: "loop", first: 2 ** 21, count: 1, size: 0, kind: 0, rounds: 1 },
+    ]);
   });
 
   test("translations that the second level has but refuses take nothing out of sets that are in step", () => {
