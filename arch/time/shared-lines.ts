@@ -134,7 +134,7 @@ export class SharedLines {
     this.takeToWrite(line, this.clock.currentCpu);
   }
 
-  /** `cpu`, to which a line came from that it will need again before anybody else acts, has it again. */
+  /** A line goes back to `cpu`, from which another has just taken it in vain: `cpu` writes it before anybody else does. */
   giveBack(line: number, cpu: number): void {
     this.takeToWrite(line, cpu);
   }

@@ -1,9 +1,9 @@
 /**
  * Waking a thread that sleeps (`kernel/sched/core.c`: `wake_q_add`, `try_to_wake_up`). The CPU that it slept on wrote all that is looked at, so that it comes
  * over line by line, and what the waker writes of it goes back once the thread runs again. A CPU that has nothing to run is not interrupted: it polls the flags of
- * its idle thread (MWAIT), and takes the thread from its list of those to be woken itself (`ttwu_queue_wakelist`). Counted by the order of the fields, most of it remembered, in
- * `task_struct` and `rq`; a line that is read and then written moves twice, as in calls to other CPUs (`smp.ts`). What is different for a CPU that is
- * busy is left out.
+ * its idle thread (MWAIT), and takes the thread from its list of those to be woken itself (`ttwu_queue_wakelist`). Lines are counted by the order of the fields in
+ * `task_struct` and `rq`, most of which is remembered, not looked up; a line that is read and then written moves twice, as in calls to other CPUs (`smp.ts`). What
+ * is different for a CPU that is busy is left out.
  */
 import { ACTIVITY_SWITCH } from "../../arch/time/cycle-accounts.ts";
 import type { EventLoop, Thread } from "../../arch/time/event-loop.ts";
