@@ -28,6 +28,12 @@ function program(mark: string): string {
 /** The commands of all terminal sessions, in order. */
 const commands = (): ShownCommand[] => shownCommands(blocks("").join("\n"));
 
+/** Numbers of the paragraph right below a session that begins with a command: those with thousands or with two decimals. */
+function toldBelow(line: string): string[] {
+  const [, below = ""] = README.slice(README.indexOf(`\n$ ${line}\n`)).split(/^```\n+/m);
+  return below.split("\n\n")[0].match(/\b\d{1,3}(,\d{3})+(\.\d+)?\b|\b\d+\.\d\d+\b/g) ?? [];
+}
+
 const folder = mkdtempSync(join(tmpdir(), "mmulab-readme-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 symlinkSync(join(ROOT, "test"), join(folder, "test"));
@@ -56,6 +62,12 @@ describe("the README", () => {
     const finds = command.shown.some((each) => / fails \(/.test(each));
     expect(result).toMatchObject({ status: finds ? 1 : 0, stderr: "" });
     expectShown(result.stdout, command);
+    const printed = result.stdout.split(/\s+/);
+    for (const number of toldBelow(line)) expect(printed, "what the paragraph below it says").toContain(number);
+  });
+
+  it("has paragraphs with numbers of what is shown above them", () => {
+    expect(commands().flatMap(({ line }) => toldBelow(line))).toContain("30,956");
   });
 
   it("sets up a CPU, tables and an access that works and one that faults", () => {

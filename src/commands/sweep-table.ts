@@ -90,12 +90,12 @@ function shownColumns(
   return columns.filter((name) => own.includes(name) || SHOWN_COLUMNS.includes(name));
 }
 
-/** The cells of a row. Values of the grid (columns `given`) stand as they were written, what was measured is rounded. */
+/** The cells of a row. Values of the grid (columns `given`) stand as they were written. */
 function cellsOf(row: SweepRow, columns: readonly string[], given: readonly string[]): Cell[] {
   return columns.map((name) => {
     const value = row[name];
     if (typeof value === "number" && !Number.isInteger(value) && given.includes(name)) return String(value);
-    if (typeof value === "number") return Number.isInteger(value) ? value : Math.round(value * 100) / 100;
+    if (typeof value === "number") return value;
     return value === undefined ? "" : String(value);
   });
 }

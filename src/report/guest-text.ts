@@ -2,7 +2,8 @@
 import prettyBytes from "pretty-bytes";
 import { counted } from "./counted.ts";
 import type { GuestReport } from "./guest.ts";
-import { type Cell, grouped, renderTable } from "./tables.ts";
+import { grouped } from "./numbers.ts";
+import { type Cell, renderTable } from "./tables.ts";
 
 /** The report for people; ends with a newline. */
 export function renderGuest(report: GuestReport): string {

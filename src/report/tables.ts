@@ -3,23 +3,26 @@
  * cells; if that is not enough, its columns come in several blocks, each with the columns that say what a row is.
  */
 import { GAP, INDENT, layOutRow, longestWord, type TextColumn, wrapText } from "./column-layout.ts";
+import { columnText } from "./numbers.ts";
 import { textWidth } from "./text-width.ts";
 
-/** A cell: text is aligned left, numbers right. */
+/** A cell; the numbers of a column have the same number of decimals (numbers.ts). */
 export type Cell = string | number;
 
 /** No column of text is made narrower than this. */
 const TEXT_WIDTH_MIN = 16;
 
 /**
- * A table with a heading row; every column but the first is aligned right. Ends with a newline.
+ * A table with a heading row; every column is aligned right, but the first if it has text. Ends with a newline.
  * @param labels how many of its first columns say what a row is, and are repeated where the table is cut into blocks; absent: as many
  *   as no two rows have alike, where these leave half a line to the others
  */
 export function renderTable(headings: readonly string[], rows: readonly (readonly Cell[])[], labels?: number): string {
-  const text = [headings, ...rows].map((row) => row.map((cell) => (typeof cell === "number" ? grouped(cell) : cell)));
+  const texts = headings.map((_, i) => columnText(rows.map((row) => row[i] ?? "")));
+  const text = [headings, ...rows.map((row) => row.map((cell, i) => texts[i](cell)))];
   const widths = widthsOf(text, textWidth());
-  const columns = widths.map((width, i): TextColumn => ({ width, align: i === 0 ? "left" : "right" }));
+  const namesRows = rows.some(([first]) => typeof first !== "number");
+  const columns = widths.map((width, i): TextColumn => ({ width, align: i === 0 && namesRows ? "left" : "right" }));
   return blocksOf(widths, labels ?? labelsOf(text.slice(1), widths, textWidth()), textWidth())
     .map((block) => {
       const shown = block.map((i) => columns[i]);
@@ -91,11 +94,4 @@ function blocksOf(widths: readonly number[], labels: number, limit: number): num
 /** Characters of a line with columns of these widths. */
 function lineOf(widths: readonly number[]): number {
   return INDENT.length + widths.reduce((sum, width) => sum + width, 0) + GAP.length * (widths.length - 1);
-}
-
-/** A number with its thousands set apart, to one decimal: `1,234,567`. */
-export function grouped(value: number): string {
-  // The library of locales is 7 ms to load, and whole numbers do not need it.
-  if (Number.isSafeInteger(value)) return String(value).replace(/\B(?=(\d{3})+$)/g, ",");
-  return value.toLocaleString("en-US", { maximumFractionDigits: 1 });
 }

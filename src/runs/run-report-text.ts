@@ -6,7 +6,8 @@ import { counted } from "../report/counted.ts";
 import { figureSentence } from "../report/figures.ts";
 import { renderFlushCosts } from "../report/flush-costs.ts";
 import { renderGuest } from "../report/guest-text.ts";
-import { type Cell, grouped, renderTable } from "../report/tables.ts";
+import { grouped } from "../report/numbers.ts";
+import { type Cell, renderTable } from "../report/tables.ts";
 import { type TlbCounts, tlbCounts } from "../report/tlb-counts.ts";
 import type { RunReport } from "./run-report.ts";
 

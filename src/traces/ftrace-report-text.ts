@@ -4,7 +4,8 @@ import { counted } from "../report/counted.ts";
 import { figureSentence } from "../report/figures.ts";
 import { renderFlushCosts } from "../report/flush-costs.ts";
 import { renderGuest } from "../report/guest-text.ts";
-import { type Cell, grouped, renderTable } from "../report/tables.ts";
+import { grouped } from "../report/numbers.ts";
+import { type Cell, renderTable } from "../report/tables.ts";
 import type { FtraceReport } from "./ftrace-report.ts";
 import type { InterruptCount, ReasonCount } from "./traced-shootdowns.ts";
 

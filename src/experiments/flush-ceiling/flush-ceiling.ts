@@ -3,7 +3,7 @@ import { compute, type KernelCode, PAGE_SIZE, PAUSE_RESCHED, PAUSE_TURN } from "
 import { type FlushCost, type MmStruct, mmapPopulate, munmap, UserSpaces } from "../../../mm/index.ts";
 import type { Kernel } from "../../machine/kernel.ts";
 import { randomStream } from "../../machine/random.ts";
-import { grouped } from "../../report/tables.ts";
+import { grouped } from "../../report/numbers.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
 import { kernelExperimentSettings } from "../base/kernel-settings.ts";
 import { plotByColumn } from "../base/plot.ts";

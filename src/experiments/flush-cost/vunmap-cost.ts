@@ -3,7 +3,7 @@
 import { type KernelCode, PAGE_SIZE, PAUSE_RESCHED } from "../../../arch/index.ts";
 import { type FlushPolicy, vfree, vmalloc, wait } from "../../../mm/index.ts";
 import { counted } from "../../report/counted.ts";
-import { grouped } from "../../report/tables.ts";
+import { grouped } from "../../report/numbers.ts";
 import type { ExperimentContext, Plot } from "../base/experiment.ts";
 import { plotByKind } from "../base/plot.ts";
 import { DataTable, type Row } from "../base/table.ts";

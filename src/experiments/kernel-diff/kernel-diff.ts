@@ -10,7 +10,7 @@ import {
   withEntries,
 } from "../../../mm/index.ts";
 import { counted } from "../../report/counted.ts";
-import { grouped } from "../../report/tables.ts";
+import { grouped } from "../../report/numbers.ts";
 import { GUEST_EXPERIMENT_SETTINGS } from "../../settings/guest-settings.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome, ResultTable } from "../base/experiment.ts";
 import { kernelExperimentSettings } from "../base/kernel-settings.ts";

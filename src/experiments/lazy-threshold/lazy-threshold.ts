@@ -4,7 +4,7 @@ import { compute, type KernelCode, PAGE_SIZE, PAUSE_RESCHED, PAUSE_TURN } from "
 import { lazyMaxPages as linuxLazyMaxPages, vfree, vmalloc, wait } from "../../../mm/index.ts";
 import { randomStream } from "../../machine/random.ts";
 import { counted } from "../../report/counted.ts";
-import { grouped } from "../../report/tables.ts";
+import { grouped } from "../../report/numbers.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
 import { kernelExperimentSettings } from "../base/kernel-settings.ts";
 import { plotByKind } from "../base/plot.ts";
@@ -159,7 +159,7 @@ function measure({ parameters, seed, boot }: ExperimentContext, cpus: number, la
   for (let cpu = 0; cpu < cpus; cpu++) purgeCycles += loop.accounts.cycles(cpu, purging);
   // What was freed after the last purge has cost nothing yet.
   const purged = Math.max(1, accounts.frees.flush.subarray(0, accounts.frees.length).filter((id) => id > 0).length);
-  const per = (cycles: number): number => Math.round((cycles / purged) * 10) / 10;
+  const per = (cycles: number): number => Math.round((cycles / purged) * 100) / 100;
   const { workCycles, waitCycles, stolenCycles, lineCycles, refillCycles } = cost;
   const kib = (pages: number): number => Math.round((pages * PAGE_SIZE) / 1024);
   return {

@@ -1,6 +1,7 @@
 /** The result of an experiment as one HTML file that needs nothing else: its plots are SVG within it. */
 import { figureCounts, figureSentence, figureValue } from "../../report/figures.ts";
 import { escapeHtml, htmlList, htmlPage, htmlTable } from "../../report/html-page.ts";
+import { columnText } from "../../report/numbers.ts";
 import type { Experiment, ExperimentResult, ResultTable } from "../base/experiment.ts";
 import { plotFigure } from "./plot-html.ts";
 
@@ -58,17 +59,17 @@ function linksOf({ points }: ResultTable, page: PageLinks): (string | null)[] {
 
 function renderTable(table: ResultTable, page: PageLinks | null): string {
   const { title, columns, rows } = table;
-  const kinds = columns.map(({ heading }, i) => ({ heading, isNumber: i > 0 }));
+  const kinds = columns.map(({ heading }, i) => ({
+    heading,
+    isNumber: i > 0 || rows.every(([first]) => typeof first === "number"),
+  }));
+  const texts = columns.map((_, i) => columnText(rows.map((row) => row[i])));
   const urls = page === null ? [] : linksOf(table, page);
   const links = urls.some((url) => url !== null) ? { heading: "page", text: "open this point", urls } : null;
   return `<h2>${escapeHtml(title)}</h2>\n${htmlTable(
     title,
     kinds,
-    rows.map((row) => row.map(shown)),
+    rows.map((row) => row.map((value, i) => texts[i](value))),
     links,
   )}`;
-}
-
-function shown(value: string | number): string {
-  return typeof value === "number" ? value.toLocaleString("en-US", { maximumFractionDigits: 3 }) : value;
 }

@@ -1,7 +1,7 @@
 /** Results of experiments for people, and as CSV. */
 import { figureCounts, figureSentence } from "../../report/figures.ts";
 import { renderFigures } from "../../report/preset-tables.ts";
-import { type Cell, renderTable } from "../../report/tables.ts";
+import { renderTable } from "../../report/tables.ts";
 import type { ExperimentResult, Value } from "../base/experiment.ts";
 
 /** Tables and findings; ends with a newline. */
@@ -13,10 +13,7 @@ export function renderResult(result: ExperimentResult): string {
   const head = `${name}: preset ${preset}, seed ${seed}\n  ${given.join("; ")}\n`;
   const body = tables.map(({ title, columns, rows }) => {
     const headings = columns.map(({ heading }) => heading);
-    return `\n${title}\n${renderTable(
-      headings,
-      rows.map((row) => row.map(cell)),
-    )}`;
+    return `\n${title}\n${renderTable(headings, rows)}`;
   });
   const said = findings.map((finding) => `  ${finding}\n`);
   const counts = figureSentence(figureCounts(result.inputs));
@@ -27,10 +24,6 @@ export function renderResult(result: ExperimentResult): string {
 /** Every figure of the machines that were measured, and how it is known; ends with a newline. */
 export function renderInputs({ inputs }: ExperimentResult): string {
   return `Inputs (${figureSentence(figureCounts(inputs))}; none is fitted to a result)\n${renderFigures(inputs)}`;
-}
-
-function cell(value: Value): Cell {
-  return value;
 }
 
 /** All tables as CSV (RFC 4180), each after a line with its name when there are several. */

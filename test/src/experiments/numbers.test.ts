@@ -43,16 +43,26 @@ function numberIn(cell: string): number {
   return Number(cell.replaceAll(",", ""));
 }
 
-/** Holds that cells say the values: words as they are, whole numbers exactly, others rounded to `digits` after the point. */
-function expectSaid(cells: readonly string[], values: readonly Value[], digits: number): void {
+/**
+ * Holds that cells of a column say the values: words as they are, numbers with the same decimals each, rounded to these, and 0 only for
+ * what is 0.
+ */
+function expectSaid(cells: readonly string[], values: readonly Value[]): void {
   expect(cells).toHaveLength(values.length);
+  const numbers = cells.filter((_, i) => typeof values[i] === "number");
+  const decimals = new Set(numbers.map((cell) => cell.split(".")[1]?.length ?? 0));
+  expect(decimals.size, cells.join("; ")).toBeLessThanOrEqual(1);
+  const [digits = 0] = decimals;
   values.forEach((value, i) => {
-    if (typeof value === "string") expect(cells[i]).toBe(value);
-    else if (Number.isInteger(value)) expect(numberIn(cells[i])).toBe(value);
-    else
-      expect(Math.abs(numberIn(cells[i]) - value), `${cells[i]} for ${value}`).toBeLessThanOrEqual(
-        0.5000001 * 10 ** -digits,
-      );
+    if (typeof value === "string") {
+      expect(cells[i]).toBe(value);
+      return;
+    }
+    const said = numberIn(cells[i]);
+    const what = `${cells[i]} for ${value}`;
+    if (Number.isInteger(value)) expect(said, what).toBe(value);
+    else expect(Math.abs(said - value), what).toBeLessThanOrEqual(0.5000001 * 10 ** -digits);
+    expect(said === 0, what).toBe(value === 0);
   });
 }
 
@@ -137,11 +147,14 @@ describe("what an experiment prints", () => {
       expect([printed.length, shown.length]).toEqual([table.rows.length, table.rows.length]);
       table.rows.forEach((row, i) => {
         // Nothing stands where a row has no word.
-        const filled = row.filter((value) => value !== "");
-        expectSaid(printed[i], filled, 1);
-        expectSaid(shown[i], row, 3);
+        expect(printed[i]).toEqual(shown[i].filter((cell) => cell !== ""));
         expect(csv[at + i].slice(0, row.length)).toEqual(row.map(String));
       });
+      for (const column of keys.keys())
+        expectSaid(
+          shown.map((cells) => cells[column]),
+          table.rows.map((row) => row[column]),
+        );
     }
     for (const finding of result.findings) expect(text).toContain(`\n  ${finding}\n`);
   });

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { afterEach, describe, expect, it } from "vitest";
-import { grouped, renderTable } from "../../../src/report/tables.ts";
+import { grouped } from "../../../src/report/numbers.ts";
+import { renderTable } from "../../../src/report/tables.ts";
 import { setTextWidth } from "../../../src/report/text-width.ts";
 
 afterEach(() => setTextWidth(Number.POSITIVE_INFINITY));
@@ -111,7 +112,78 @@ describe("tables", () => {
     );
   });
 
-  it("show whole numbers as they are", () => {
-    expect([0, 999, 1000, 2 ** 40].map(grouped)).toEqual(["0", "999", "1,000", "1,099,511,627,776"]);
+  it("have the points of a column's numbers below each other, and numbers that say what a row is to the right too", () => {
+    const rows = [
+      [1, "ipi", 0, 777.612, 12],
+      [1024, "eager", 98.7, 0.344, 3],
+    ];
+    expect(renderTable(["CPUs", "policy", "misses %", "us", "flushes"], rows)).toBe(
+      [
+        "   CPUs  policy  misses %       us  flushes",
+        "      1     ipi       0.0  777.612       12",
+        "  1,024   eager      98.7    0.344        3",
+        "",
+      ].join("\n"),
+    );
+  });
+});
+
+/** A column of these numbers, without its heading and blanks. */
+function printed(...numbers: readonly number[]): string[] {
+  const rows = numbers.map((value) => ["", value]);
+  return renderTable(["", ""], rows)
+    .trimEnd()
+    .split("\n")
+    .slice(1)
+    .map((line) => line.trim());
+}
+
+describe("numbers of a column", () => {
+  it("are whole where all are, and have no decimals that none of them needs", () => {
+    expect(printed(0, 999, 1000, 2 ** 40)).toEqual(["0", "999", "1,000", "1,099,511,627,776"]);
+    expect(printed(1, 2.5)).toEqual(["1.0", "2.5"]);
+    expect(printed(1234.5678)).toEqual(["1,234.6"]);
+  });
+
+  it("give the smallest three significant digits, of either sign", () => {
+    expect(printed(12.3456, 0.012345)).toEqual(["12.3456", "0.0123"]);
+    expect(printed(0, -0.25, 100)).toEqual(["0.00", "-0.25", "100.00"]);
+  });
+
+  it("say 0 only for 0, however large another is, but for what rounding of sums left behind", () => {
+    expect(printed(1e6, 0.004)).toEqual(["1,000,000.000", "0.004"]);
+    expect(printed(0.1 + 0.2 - 0.3, 0.5)).toEqual(["0.0", "0.5"]);
+    expect(printed(-1e-17, 0.5)).toEqual(["0.0", "0.5"]);
+  });
+
+  it("of any size have one number of decimals, are rounded to it, and are not 0 if they are not", () => {
+    const number = fc.oneof(
+      fc.nat(),
+      fc.double({ min: 1e-4, max: 1e5, noNaN: true }),
+      fc.integer({ min: -1e6, max: 1e6 }),
+    );
+    fc.assert(
+      fc.property(fc.array(number, { minLength: 1, maxLength: 6 }), (numbers) => {
+        const cells = printed(...numbers);
+        const decimals = cells.map((cell) => cell.split(".")[1]?.length ?? 0);
+        expect(new Set(decimals).size).toBe(1);
+        numbers.forEach((value, i) => {
+          const said = Number(cells[i].replaceAll(",", ""));
+          expect(Math.abs(said - value)).toBeLessThanOrEqual(0.5000001 * 10 ** -decimals[i]);
+          if (Math.abs(value) > 1e-9 * Math.max(...numbers.map(Math.abs))) expect(said).not.toBe(0);
+        });
+      }),
+    );
+  });
+
+  it("that stand by themselves follow the same rule", () => {
+    expect([0, 999, 1000, 0.444, 12.345, 1234.5].map((value) => grouped(value))).toEqual([
+      "0",
+      "999",
+      "1,000",
+      "0.444",
+      "12.3",
+      "1,234.5",
+    ]);
   });
 });
