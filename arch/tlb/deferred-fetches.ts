@@ -4,8 +4,9 @@
  */
 
 import * as wasm from "../wasm/encoding.ts";
-import { type LineCache, lineCacheBytes, type TakeBytes } from "./line-cache.ts";
+import { LineCache, type TakeBytes } from "./line-cache.ts";
 import { type LevelLayout, lineCacheModule, VECTOR_WAYS_MAX } from "./line-cache-module.ts";
+import { LineCacheShape } from "./line-cache-shape.ts";
 
 const { WASM_PAGE_BYTES, WebAssembly } = wasm;
 /** Most fetches that are left for later. */
@@ -81,7 +82,7 @@ export class DeferredFetches {
     for (let i = 0; i < count; i++) {
       cycles[i] = memoryCycles;
       for (let level = levels.length - 1; level >= 0; level--) {
-        if (levels[level].use(lines[i])) cycles[i] = levels[level].hitCycles;
+        if (levels[level].use(lines[i])) cycles[i] = levels[level].shape.hitCycles;
       }
     }
   }
@@ -89,39 +90,59 @@ export class DeferredFetches {
 
 /** Whether the module does these caches, on a host that has WebAssembly. */
 function isForVectors(levels: readonly LineCache[]): boolean {
-  return levels.length > 0 && levels.every(({ ways }) => ways <= VECTOR_WAYS_MAX) && WebAssembly !== undefined;
+  return levels.length > 0 && levels.every(({ shape }) => shape.ways <= VECTOR_WAYS_MAX) && WebAssembly !== undefined;
 }
 
 /** Caches that have what these have, in a memory of WebAssembly, and room for lines and what they cost. */
 function inWebAssembly(before: readonly LineCache[], memoryCycles: number) {
-  const arrays = [WORD_BYTES * FETCHES_MAX, WORD_BYTES * FETCHES_MAX, ...before.flatMap(arraysOf)];
-  const bytes = arrays.reduce((sum, each) => sum + each + VECTOR_BYTES, 0);
-  const pages = Math.ceil(bytes / WASM_PAGE_BYTES);
+  const shapes: LineCacheShape[] = [];
+  let end = 2 * FETCHES_MAX;
+  for (const { shape } of before) {
+    const apart = new LineCacheShape(shape.sizes, end, true);
+    shapes.push(apart);
+    end = apart.end;
+  }
+  const tableBytes = before.reduce((sum, { shape }) => sum + tableBytesOf(shape), 0);
+  const pages = Math.ceil((WORD_BYTES * end + tableBytes) / WASM_PAGE_BYTES);
   const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
-  let end = 0;
-  const take: TakeBytes = (size) => {
-    const at = end;
-    end = (at + size + VECTOR_BYTES) & -VECTOR_BYTES;
-    return [memory.buffer, at];
-  };
-  const lines = new Int32Array(...take(WORD_BYTES * FETCHES_MAX), FETCHES_MAX);
-  const cycles = new Int32Array(...take(WORD_BYTES * FETCHES_MAX), FETCHES_MAX);
-  const levels = before.map((each) => each.copyTo(take));
-  const layouts = levels.map((level) => layoutOf(level, take));
-  const places = { linesAt: lines.byteOffset, cyclesAt: cycles.byteOffset, memoryCycles };
+  const words = new Int32Array(memory.buffer);
+  const take = takeFrom(memory.buffer, WORD_BYTES * end);
+  const levels = before.map((each, i) => copyOf(each, shapes[i], words));
+  const layouts = shapes.map((shape) => layoutOf(shape, take));
+  const places = { linesAt: 0, cyclesAt: WORD_BYTES * FETCHES_MAX, memoryCycles };
   const module = new WebAssembly.Module(lineCacheModule(layouts, places));
   const { exports } = new WebAssembly.Instance(module, { caches: { memory } });
   const { use } = exports as { readonly use: UseLines };
+  const [lines, cycles] = [words.subarray(0, FETCHES_MAX), words.subarray(FETCHES_MAX, 2 * FETCHES_MAX)];
   return { levels, lines, cycles, use };
 }
 
-/** Bytes of the arrays of a level, one by one. */
-function arraysOf({ sizeBytes, ways, policy }: LineCache): number[] {
-  return [...lineCacheBytes(sizeBytes, ways, true), policy.victims?.length ?? 0, 2 * WORD_BYTES * ways];
+/** What a level holds, in words of another shape for it. */
+function copyOf(level: LineCache, shape: LineCacheShape, words: Int32Array): LineCache {
+  const copy = new LineCache(shape, words);
+  level.forEachLine((place, line) => copy.putBack(place, line));
+  level.forEachState((set, state) => copy.setState(set, state));
+  return copy;
 }
 
-/** Where the arrays of a level are, with copies of the tables of its policy. */
-function layoutOf({ sets, ways, hitCycles, tag, marks, state, policy }: LineCache, take: TakeBytes): LevelLayout {
+/** Takes bytes of a buffer from `begin` on. */
+function takeFrom(buffer: ArrayBuffer, begin: number): TakeBytes {
+  let end = begin;
+  return (size) => {
+    const at = end;
+    end = (at + size + VECTOR_BYTES) & -VECTOR_BYTES;
+    return [buffer, at];
+  };
+}
+
+/** Bytes of the tables of a level's policy in that memory. */
+function tableBytesOf({ ways, policy }: LineCacheShape): number {
+  return (policy.victims?.length ?? 0) + 2 * WORD_BYTES * ways + 2 * VECTOR_BYTES;
+}
+
+/** Where what a level has lies, with copies of the tables of its policy. */
+function layoutOf(shape: LineCacheShape, take: TakeBytes): LevelLayout {
+  const { sets, ways, hitCycles, policy, bytesApart } = shape;
   const { hitUse, fillUse } = policy;
   const victims = policy.victims ?? new Uint8Array(0);
   const victimBytes = new Uint8Array(...take(victims.length), victims.length);
@@ -129,15 +150,5 @@ function layoutOf({ sets, ways, hitCycles, tag, marks, state, policy }: LineCach
   const uses = new Int32Array(...take(2 * WORD_BYTES * ways), 2 * ways);
   uses.set(hitUse.subarray(0, ways));
   uses.set(fillUse.subarray(0, ways), ways);
-  return {
-    sets,
-    ways,
-    hitCycles,
-    // Rows begin with 1, that of set 0.
-    tagsAt: tag.byteOffset + ways * tag.BYTES_PER_ELEMENT,
-    marksAt: marks.byteOffset + ways,
-    statesAt: state.byteOffset + state.BYTES_PER_ELEMENT,
-    victimsAt: victimBytes.byteOffset,
-    usesAt: uses.byteOffset,
-  };
+  return { sets, ways, hitCycles, ...bytesApart, victimsAt: victimBytes.byteOffset, usesAt: uses.byteOffset };
 }

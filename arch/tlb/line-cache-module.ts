@@ -1,7 +1,7 @@
 /**
  * Many lines through the data caches at once, in WebAssembly: all marks of a set are compared by one instruction, and nothing branches on whether a
- * line is there, which the host's CPU could not predict. It takes a fifth of the time of `LineCache.find`, `hit` and `insert` line by line,
- * which say what it does. A module put together byte by byte (arch/wasm), with one function:
+ * line is there, which the host's CPU could not predict. It takes a fifth of the time of `LineCacheShape.use` line by line,
+ * which says what it does. A module put together byte by byte (arch/wasm), with one function:
  *
  *   use(bytes)   takes `bytes / 4` lines through all levels, from the farthest to the nearest: a hit is recorded, what is not there is put in;
  *                and writes what each of them costs
@@ -10,7 +10,7 @@
 import * as wasm from "../wasm/encoding.ts";
 import * as ops from "../wasm/instructions.ts";
 import { access, get, set, tee, word } from "../wasm/instructions.ts";
-import { MARK_BITS } from "./line-cache.ts";
+import { MARK_BITS } from "./line-cache-shape.ts";
 
 const { name, section, unsigned, vector } = wasm;
 const { ADD, AND, BR_IF_AGAIN, CTZ, END, EQ, EQZ, I32, LOAD, LOOP, LT_S, MUL, NE, OR, SELECT, SHL, SHR_U, SUB } = ops;
@@ -18,7 +18,7 @@ const { ADD, AND, BR_IF_AGAIN, CTZ, END, EQ, EQZ, I32, LOAD, LOOP, LT_S, MUL, NE
 /** Most ways of a set whose marks are one vector. */
 export const VECTOR_WAYS_MAX = 16;
 
-/** A level, and the bytes of the memory at which its arrays begin: those of `LineCache`, victims by state, uses by hit way and by filled way. */
+/** A level, and the bytes of the memory at which its arrays begin: those of `LineCacheShape`, victims by state, uses by hit way and by filled way. */
 export interface LevelLayout {
   readonly sets: number;
   readonly ways: number;

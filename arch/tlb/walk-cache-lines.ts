@@ -68,8 +68,9 @@ export function restoreWalkCacheLines(caches: readonly WalkCaches[], { lastLine,
   caches.forEach((each, cpu) => {
     each.reset(lastLine[cpu]);
   });
+  const levels = caches.map((each) => each.caches);
   const cacheOf = (cpu: number, level: number) => {
-    const cache = caches[cpu]?.caches[level];
+    const cache = levels[cpu]?.[level];
     checkState("data caches", cache !== undefined, `of CPU ${cpu} have no level ${level + 1}`);
     return cache;
   };

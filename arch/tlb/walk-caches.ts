@@ -5,38 +5,32 @@
 
 import type { Preset } from "../presets/preset.ts";
 import { DeferredFetches } from "./deferred-fetches.ts";
-import { HOST_LINE_BYTES, LineCache, lineCacheBytes, type TakeBytes } from "./line-cache.ts";
+import { LineCache, type TakeBytes } from "./line-cache.ts";
+import { type WalkCacheShape, walkCacheShape } from "./walk-cache-shape.ts";
 
-/** In place of the number of a line, where there is none: equal to no line. */
-const NO_LINE = Number.NaN;
-/** Such where lines are kept as words. */
+/** In place of a line's number, where there is none. */
 const NO_WORD = -1;
-const NO_LINES = new Int32Array(1).fill(NO_WORD);
+const NO_WORDS = new Int32Array(0);
 
-/** Lines that may be left for later, and those that are kept as words, are below this. */
+/** Lines that may be left for later, and whose numbers are words, are below this. */
 const LINES_END = 2 ** 31;
 
 /** The levels of one CPU; made when the CPU first walks. */
 export class WalkCaches {
-  private readonly preset: Preset;
+  /** What it has in common with those of other CPUs. */
+  private readonly shape: WalkCacheShape;
+  /** The words as the shape has them; none before the CPU first walks. */
+  private words: Int32Array = NO_WORDS;
+  /** The levels, and the words that they are in: the same, but where fetches are left for later. */
+  private levels: WalkCacheShape["levels"];
+  private levelWords: Int32Array = NO_WORDS;
+  /** The number of the line that was fetched last; `NO_WORD` for none, and for one that is no word, which is in `lastWide`. */
+  private lastWord = NO_WORD;
+  private lastWide = Number.NaN;
   /** Where the levels have their memory from. */
   private readonly take: TakeBytes;
-  private levels: readonly LineCache[] = [];
-  /** Those that were made, for when they are needed again. Private to JavaScript as well: a machine that is set back to an earlier state has them. */
-  #made: readonly LineCache[] = [];
-  private lastLine = NO_LINE;
-  /**
-   * The line fetched last of those with the same low bits of their number, as many as choose the set in the level of the fewest
-   * sets. If it is fetched again, nothing has changed in its sets: the nearest level has it, as the way used last. `NO_WORD` where it is 2^31 or above.
-   */
-  private latest: Int32Array = NO_LINES;
-  /**
-   * {@link latest} of the levels behind the nearest, which have more sets: tables that are used at the same index keep each other from
-   * being the latest in the nearest level, but not in these.
-   */
-  private latestBehind: Int32Array = NO_LINES;
-  private readonly nearCycles: number;
-  private readonly memoryCycles: number;
+  /** The words that were made, for when they are needed again. Private to JavaScript as well: a machine that is set back to an earlier state has them. */
+  #made: Int32Array | null = null;
   /** Fetches that are left for later; null before the first. */
   private deferred: DeferredFetches | null = null;
   /** Whether fetches of walks on the fast path are left for later now ({@link fetchFor}). */
@@ -44,23 +38,41 @@ export class WalkCaches {
 
   /** @param take takes so many bytes of the host's memory, all zero and for good: once, for all levels */
   constructor(preset: Preset, take: TakeBytes) {
-    this.preset = preset;
+    this.shape = walkCacheShape(preset);
+    this.levels = this.shape.levels;
     this.take = take;
-    this.memoryCycles = preset.memory.value;
-    this.nearCycles = preset.dataCaches.length > 0 ? preset.dataCaches[0].hitCycles.value : this.memoryCycles;
   }
 
   /** Cycles to fetch an entry of the line with this number (physical address / 64). */
   fetch(line: number): number {
     if (this.deferred !== null && this.deferred.count !== 0) this.makeDeferred();
-    if (line === this.lastLine) return this.nearCycles;
-    this.lastLine = line;
-    const { latest } = this;
-    const word = line < LINES_END ? line | 0 : NO_WORD;
-    if (latest[(line | 0) & (latest.length - 1)] === word && word >= 0) return this.nearCycles;
-    if (this.levels.length === 0) this.makeLevels();
-    this.latest[(line | 0) & (this.latest.length - 1)] = word;
-    return this.fetchOther(line, word);
+    if ((line | 0) === this.lastWord && line < LINES_END) return this.shape.nearCycles;
+    if (this.words.length === 0) this.makeLevels();
+    return line < LINES_END ? this.fetchWord(line | 0) : this.fetchWide(line);
+  }
+
+  private fetchWord(line: number): number {
+    const { words, shape } = this;
+    const note = (line + 1) | 0;
+    this.lastWord = line;
+    const at = (shape.latestAt + ((line & shape.latestMask) << shape.latestShift)) | 0;
+    // If it is fetched again, nothing has changed in its sets: the nearest level has it, as the way used last.
+    if (words[at] === note) return shape.nearCycles;
+    words[at] = note;
+    const behind = (shape.behindAt + ((line & shape.behindMask) << shape.behindShift)) | 0;
+    const isLatestBehind = words[behind] === note;
+    words[behind] = note;
+    return this.fetchOther(line, isLatestBehind);
+  }
+
+  /** {@link fetch} of a line whose number is no word: what is noted of the latest lines is of others. */
+  private fetchWide(line: number): number {
+    const { words, shape } = this;
+    this.lastWord = NO_WORD;
+    this.lastWide = line;
+    words[shape.latestAt + ((line & shape.latestMask) << shape.latestShift)] = 0;
+    words[shape.behindAt + ((line & shape.behindMask) << shape.behindShift)] = 0;
+    return this.fetchOther(line, false);
   }
 
   /** As {@link fetch}, for an access of a kind (load 0, store 1, fetch 2); no cycles yet where the fetch is left for later. */
@@ -98,94 +110,76 @@ export class WalkCaches {
 
   /** Makes those that wait; there is room for others then. */
   makeDeferred(): void {
-    const { deferral, latest, latestBehind } = this;
+    const { deferral, words, shape } = this;
+    const { latestAt, latestMask, latestShift, behindAt, behindMask, behindShift } = shape;
     const { lines, count } = deferral;
     for (let i = 0; i < count; i++) {
       const line = lines[i];
-      latest[line & (latest.length - 1)] = line;
-      latestBehind[line & (latestBehind.length - 1)] = line;
+      words[(latestAt + ((line & latestMask) << latestShift)) | 0] = line + 1;
+      words[(behindAt + ((line & behindMask) << behindShift)) | 0] = line + 1;
     }
-    this.lastLine = lines[count - 1];
+    this.lastWord = lines[count - 1];
     deferral.make();
   }
 
   private beginDeferral(): DeferredFetches {
-    if (this.levels.length === 0) this.makeLevels();
-    const deferred = new DeferredFetches(this.levels, this.memoryCycles);
+    if (this.words.length === 0) this.makeLevels();
+    const deferred = new DeferredFetches(this.caches, this.shape.memoryCycles);
     this.deferred = deferred;
-    this.levels = deferred.levels;
+    this.levels = deferred.levels.map(({ shape }) => shape);
+    this.levelWords = deferred.levels[0]?.words ?? this.words;
     return deferred;
   }
 
   /** Empties all levels (WBINVD). */
   clear(): void {
     this.deferred = null;
-    this.levels = [];
-    this.latest = NO_LINES;
-    this.latestBehind = NO_LINES;
-    this.lastLine = NO_LINE;
+    this.words = NO_WORDS;
+    this.lastWord = NO_WORD;
+    this.lastWide = Number.NaN;
   }
 
-  private fetchOther(line: number, word: number): number {
-    const { levels, latestBehind } = this;
-    const at = (line | 0) & (latestBehind.length - 1);
-    const isLatestBehind = latestBehind[at] === word && word >= 0;
-    latestBehind[at] = word;
-    let cycles = isLatestBehind ? levels[1].hitCycles : this.memoryCycles;
+  /** @param isLatestBehind whether it is the latest of its sets in all levels but the nearest, so that they have it and nothing changes there */
+  private fetchOther(line: number, isLatestBehind: boolean): number {
+    const { levels, levelWords } = this;
+    let cycles = isLatestBehind ? levels[1].hitCycles : this.shape.memoryCycles;
     for (let i = isLatestBehind ? 0 : levels.length - 1; i >= 0; i--) {
       const level = levels[i];
-      if (level.use(line)) cycles = level.hitCycles;
+      if (level.use(levelWords, line)) cycles = level.hitCycles;
     }
     return cycles;
   }
 
   private makeLevels(): void {
-    for (const level of this.#made) level.clear();
-    if (this.#made.length === 0) this.#made = makeLineCaches(this.preset, this.take);
-    this.levels = this.#made;
-    this.latest = linesBySet(this.levels);
-    this.latestBehind = linesBySet(this.levels.slice(1));
+    const { shape } = this;
+    if (this.#made === null) {
+      const [buffer, at] = this.take(shape.words * Int32Array.BYTES_PER_ELEMENT);
+      this.#made = new Int32Array(buffer, at, shape.words);
+    } else {
+      shape.clear(this.#made);
+    }
+    this.words = this.#made;
+    this.levelWords = this.words;
+    this.levels = shape.levels;
   }
 
   /** The line that was fetched last; NaN before the first. */
   get last(): number {
-    return this.lastLine;
+    return this.lastWord === NO_WORD ? this.lastWide : this.lastWord;
   }
 
   /** The levels, from the nearest on; none before the CPU first walks. */
   get caches(): readonly LineCache[] {
-    return this.levels;
+    if (this.words.length === 0) return [];
+    return this.levels.map((shape) => new LineCache(shape, this.levelWords));
   }
 
   /** Empties all levels as if `lastLine` had been fetched last, for saved states; NaN: as if nothing had been fetched. */
   reset(lastLine: number): void {
     this.clear();
-    if (!Number.isNaN(lastLine)) this.makeLevels();
-    this.lastLine = lastLine;
+    if (Number.isNaN(lastLine)) return;
+    this.makeLevels();
+    if (lastLine < LINES_END) this.lastWord = lastLine;
+    else this.lastWide = lastLine;
   }
-}
-
-function makeLineCaches({ dataCaches }: Preset, take: TakeBytes): LineCache[] {
-  const levels = dataCaches.map(({ sizeBytes, ways }) => lineCacheBytes(sizeBytes.value, ways.value).map(wholeLines));
-  const [buffer, begin] = take(levels.flat().reduce((sum, bytes) => sum + bytes, 0));
-  let end = begin;
-  const takeNext: TakeBytes = (bytes) => {
-    const at = end;
-    end += wholeLines(bytes);
-    return [buffer, at];
-  };
-  return dataCaches.map(({ sizeBytes: { value: size }, ways, hitCycles }) => {
-    return new LineCache(size, ways.value, hitCycles.value, takeNext);
-  });
-}
-
-/** Arrays begin at multiples of a line of the host's caches, so that what belongs to a set lies on as few lines as can be. */
-function wholeLines(bytes: number): number {
-  return (bytes + HOST_LINE_BYTES - 1) & -HOST_LINE_BYTES;
-}
-
-/** No lines, by the sets of the level of the fewest sets; at least one. */
-function linesBySet(levels: readonly LineCache[]): Int32Array {
-  const sets = levels.length === 0 ? 1 : Math.min(...levels.map((level) => level.sets));
-  return new Int32Array(sets).fill(NO_WORD);
 }
