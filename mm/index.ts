@@ -91,7 +91,7 @@ export {
   type IpiCosts,
   type KernelCosts,
 } from "./kernel/kernel-costs.ts";
-export { type LockCosts, Mutex, SpinLock } from "./kernel/lock.ts";
+export { type LockCosts, SpinLock } from "./kernel/lock.ts";
 export { LockClass, type LockStatistics, lockClass, lockStatistics } from "./kernel/lock-stat.ts";
 export type { LockWatcher, WatchedLock } from "./kernel/lock-watcher.ts";
 export type {
@@ -107,6 +107,7 @@ export {
   type MitigationMode,
   mitigationCycles,
 } from "./kernel/mitigations.ts";
+export { Mutex } from "./kernel/mutex.ts";
 export type { FlushAtEntry, HypercallFlush, ParavirtHost } from "./kernel/paravirt-host.ts";
 export { POINT_FREES_FRAMES, POINT_FREES_HOST_PAGES, POINT_FREES_TABLES, POINT_UNLOCKED } from "./kernel/points.ts";
 export { withReturnThunks } from "./kernel/return-thunks.ts";

@@ -25,6 +25,7 @@ import { Lockdep } from "./kernel/lockdep.ts";
 import { LocksInMemory } from "./kernel/locks-in-memory.ts";
 import { newSpinLock, type SpinlockKind, useSpinlocks } from "./kernel/spinlocks.ts";
 import type { FlushEvents, PageTableEvents } from "./kernel/vmalloc-events.ts";
+import { wakesThreads } from "./kernel/wake-up.ts";
 import { ConfigError } from "./lib/config-error.ts";
 import type { KernelLog } from "./lib/kernel-log.ts";
 import type { AddressRange } from "./lib/memory-layout.ts";
@@ -133,6 +134,7 @@ export class KernelMm {
     this.bugs = bugsOn(parts.bugs ?? []);
     const flushFreedTables = parts.flushing?.flushFreedTables === true && !this.bugs.freedTablesLeaveOtherPcids;
     this.flushing = new Flushing(machine, costs, { ...parts.flushing, policy, flushFreedTables });
+    wakesThreads(this);
     if (policy.usesRar === true) this.flushing.rar = new Rar(machine, this.pages, this.flushing.smp, costs);
     if (this.version.blocks.aliasesScan === "free lists") this.flushing.unflushed = new UnflushedRanges();
     this.flushing.smp.acknowledgesEarly = this.bugs.earlyAcknowledgement;

@@ -56,6 +56,11 @@ export abstract class CpuClocks implements LineClock {
   /** As `InterruptedCpus.delay`, of CPUs that waited for a line. */
   abstract delayForLine(late: LateCpus): void;
 
+  /** When `to`, which polls a line, sees what `from` writes to it now. */
+  seenByCycles(from: number, to: number): number {
+    return this.clockCycles[from] + this.lines.transferCycles[this.topology.distance(from, to)];
+  }
+
   /** Advances the current CPU's clock. */
   spend(cycles: number): void {
     this.clockCycles[this.currentCpu] += cycles;

@@ -105,7 +105,7 @@ export class EventLoop extends InterruptedCpus {
     if (this.depth === 0) this.interrupts.beginRun();
     const now = Math.max(this.clockCycles[cpu], this.nowCycles());
     const thread = new Thread(name, cpu, now, code, codes);
-    this.runQueues[cpu].push(thread);
+    this.enqueue(thread);
     this.refresh(cpu);
     return thread;
   }
@@ -118,9 +118,16 @@ export class EventLoop extends InterruptedCpus {
     thread.readyCycles = atCycles;
     if (this.running[thread.cpu] !== thread) {
       this.sleeping.delete(thread);
-      this.runQueues[thread.cpu].push(thread);
+      this.enqueue(thread);
     }
     this.refresh(thread.cpu);
+  }
+
+  /** A thread is ready to run on its CPU. One that waits busily there may look up. */
+  private enqueue(thread: Thread): void {
+    this.runQueues[thread.cpu].push(thread);
+    const running = this.running[thread.cpu];
+    if (running?.givesWay === true) this.wake(running, Math.max(thread.readyCycles, this.clockCycles[thread.cpu]));
   }
 
   /** Disables interrupts on the current CPU; nests. */
@@ -348,6 +355,9 @@ export class EventLoop extends InterruptedCpus {
   private leave(cpu: number, thread: Thread): void {
     this.running[cpu] = null;
     thread.activity = this.accounts.enter(cpu, ACTIVITY_OTHER);
+    if (thread.watchers === null) return;
+    for (const watcher of thread.watchers) this.wake(watcher, this.seenByCycles(cpu, watcher.cpu));
+    thread.watchers = null;
   }
 
   private applyPause(cpu: number, thread: Thread, pause: Pause): void {
@@ -363,7 +373,7 @@ export class EventLoop extends InterruptedCpus {
       this.computing[cpu] = 1;
     } else if (pause === PAUSE_RESCHED) {
       this.leave(cpu, thread);
-      this.runQueues[thread.cpu].push(thread);
+      this.enqueue(thread);
       if (thread.cpu !== cpu) this.refresh(thread.cpu);
     }
   }

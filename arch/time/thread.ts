@@ -44,6 +44,10 @@ export class Thread {
   waiting = false;
   /** While it waits busily: when it looks up even if nobody wakes it. */
   deadlineCycles = Number.POSITIVE_INFINITY;
+  /** While it waits busily: whether it looks up when its CPU gets another thread to run (`need_resched`). */
+  givesWay = false;
+  /** Threads that wait busily for as long as this one runs (`owner_on_cpu`); null for none. */
+  watchers: Thread[] | null = null;
   /** Whether its code has ended. */
   done = false;
   /** What its code returned, once it is done. */

@@ -30,7 +30,8 @@
  * is thrown away.
  */
 import { type KernelCode, PAUSE_TURN, type Pause } from "../../arch/time/event-loop.ts";
-import type { Mutex, SpinLock } from "./lock.ts";
+import type { SpinLock } from "./lock.ts";
+import type { Mutex } from "./mutex.ts";
 
 /** What may be ready. Not objects: nothing would tell them from code. */
 type Value = number | boolean | undefined;

@@ -1,5 +1,5 @@
 /**
- * Spinlocks (queued, fair) and mutexes between emulated CPUs. Taking a free lock is a plain call; only a CPU that has to
+ * Locks between emulated CPUs, and spinlocks (queued, fair); `mutex.ts` has the mutexes. Taking a free lock is a plain call; only a CPU that has to
  * wait pauses:
  *
  *     if (!lock.tryTake()) yield* lock.take();
@@ -10,7 +10,7 @@
  */
 import { ACTIVITY_LOCK_WAIT } from "../../arch/time/cycle-accounts.ts";
 import type { EventLoop, KernelCode, Thread } from "../../arch/time/event-loop.ts";
-import { PAUSE_SLEEP, PAUSE_SPIN, PAUSE_TURN } from "../../arch/time/event-loop.ts";
+import { PAUSE_SPIN, PAUSE_TURN } from "../../arch/time/event-loop.ts";
 import { type LockClass, lockClass } from "./lock-stat.ts";
 import { POINT_UNLOCKED } from "./points.ts";
 
@@ -33,7 +33,6 @@ export abstract class Lock {
 
   protected readonly loop: EventLoop;
   protected readonly costs: LockCosts;
-  private readonly pause: typeof PAUSE_SPIN | typeof PAUSE_SLEEP;
   protected readonly uncontendedCycles: number;
   protected held = false;
   protected lastCpu = -1;
@@ -44,19 +43,13 @@ export abstract class Lock {
   /** The line that its word shares with other things; -1 when it has one to itself. */
   protected readonly line: number;
 
-  constructor(
-    name: string,
-    loop: EventLoop,
-    costs: LockCosts,
-    pause: typeof PAUSE_SPIN | typeof PAUSE_SLEEP,
-    line: number,
-  ) {
+  /** @param line of `SharedLines`, which its word shares with other things; -1 when it has one to itself */
+  constructor(name: string, loop: EventLoop, costs: LockCosts, line = -1) {
     this.name = name;
     this.class = lockClass(loop, name);
     this.loop = loop;
     this.costs = costs;
     this.uncontendedCycles = costs.uncontendedCycles;
-    this.pause = pause;
     this.line = line;
   }
 
@@ -76,7 +69,7 @@ export abstract class Lock {
 
   /** Whether who waits for it sleeps. */
   get sleeps(): boolean {
-    return this.pause === PAUSE_SLEEP;
+    return false;
   }
 
   /** Takes the lock if that is possible without waiting. */
@@ -115,7 +108,7 @@ export abstract class Lock {
     const bounced = this.lastCpu !== loop.currentCpu;
     this.queue.push(thread);
     const activity = loop.enterActivity(ACTIVITY_LOCK_WAIT);
-    yield this.pause;
+    yield PAUSE_SPIN;
     loop.enterActivity(activity);
     const { class: statistics } = this;
     this.hasWaited(loop.nowCycles() - since, bounced);
@@ -207,7 +200,8 @@ export abstract class Lock {
     return new Error(`${this.name} is released but not held`);
   }
 
-  private waitUntil(atCycles: number, bounced: boolean): void {
+  /** The current CPU, which is behind, waits until a release that lies in its future. */
+  protected waitUntil(atCycles: number, bounced: boolean): void {
     const { loop } = this;
     const cpu = loop.currentCpu;
     this.hasWaited(atCycles - loop.clockCycles[cpu], bounced);
@@ -227,16 +221,4 @@ export abstract class Lock {
 }
 
 /** `spinlock_t`: a CPU waits busily, taking interrupts meanwhile if they are on. */
-export class SpinLock extends Lock {
-  /** @param line of `SharedLines`, which its word shares with other things; -1 when it has one to itself */
-  constructor(name: string, loop: EventLoop, costs: LockCosts, line = -1) {
-    super(name, loop, costs, PAUSE_SPIN, line);
-  }
-}
-
-/** `struct mutex`: a thread sleeps, and its CPU runs others meanwhile. */
-export class Mutex extends Lock {
-  constructor(name: string, loop: EventLoop, costs: LockCosts) {
-    super(name, loop, costs, PAUSE_SLEEP, -1);
-  }
-}
+export class SpinLock extends Lock {}

@@ -6,13 +6,16 @@ import { ACTIVITY_LOCK_WAIT } from "../../arch/time/cycle-accounts.ts";
 import { type EventLoop, type KernelCode, PAUSE_SPIN, type Thread } from "../../arch/time/event-loop.ts";
 import type { SleepingLockUse } from "./sleeping-lock-use.ts";
 
+/** What spinning costs. */
+export type SpinnersUse = Pick<SleepingLockUse, "touchSpinners" | "seenAfterCycles">;
+
 /** Those of one lock. */
 export class OptimisticSpinners {
   private readonly threads: Thread[] = [];
   private readonly loop: EventLoop;
-  private readonly use: SleepingLockUse;
+  private readonly use: SpinnersUse;
 
-  constructor(loop: EventLoop, use: SleepingLockUse) {
+  constructor(loop: EventLoop, use: SpinnersUse) {
     this.loop = loop;
     this.use = use;
   }

@@ -10,10 +10,22 @@ import type { EventLoop, Thread } from "../../arch/time/event-loop.ts";
 import type { Smp } from "./smp.ts";
 
 /** What waking needs of the kernel; `KernelMm` is one. */
-interface WakingKernel {
+export interface WakingKernel {
   readonly loop: EventLoop;
   readonly costs: { readonly contextSwitchCycles: number };
   readonly flushing: { readonly smp: Smp };
+}
+
+const kernels = new WeakMap<EventLoop, WakingKernel>();
+
+/** Threads of a kernel's machine are woken by that kernel. It says so before it makes any lock. */
+export function wakesThreads(kernel: WakingKernel): void {
+  kernels.set(kernel.loop, kernel);
+}
+
+/** The kernel that wakes threads of a machine; null where there is none. */
+export function wakingKernelOf(loop: EventLoop): WakingKernel | null {
+  return kernels.get(loop) ?? null;
 }
 
 /** Transfers of an entry in a queue, on its thread's stack, which is read and taken out. */

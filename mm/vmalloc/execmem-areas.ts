@@ -1,6 +1,7 @@
 /** What the cache of executable memory knows of its regions (`struct execmem_cache`, `mm/execmem.c`). */
-import type { Mutex } from "../kernel/lock.ts";
+
 import type { LockGuard } from "../kernel/lockdep.ts";
+import type { Mutex } from "../kernel/mutex.ts";
 import type { Work } from "../kernel/work.ts";
 import { AddressRanges } from "../lib/address-ranges.ts";
 

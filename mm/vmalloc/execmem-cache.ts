@@ -11,8 +11,8 @@ import { CHUNK_FRAME_MASK, FRAME_WORDS_SHIFT } from "../../arch/memory/physical-
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { wait } from "../kernel/blocking.ts";
 import { sleepUntil } from "../kernel/jiffies.ts";
-import { Mutex } from "../kernel/lock.ts";
 import { LockGuard } from "../kernel/lockdep.ts";
+import { Mutex } from "../kernel/mutex.ts";
 import { Work } from "../kernel/work.ts";
 import { alignUp, isAligned, pagesIn } from "../lib/align.ts";
 import { __GFP_NOWARN, GFP_KERNEL } from "../lib/gfp.ts";

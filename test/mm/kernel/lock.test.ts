@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ACTIVITY_LOCK_WAIT, EventLoop, type KernelCode, PAUSE_TURN, Topology } from "../../../arch/index.ts";
-import { lockStatistics, Mutex, SpinLock } from "../../../mm/index.ts";
+import { lockStatistics, SpinLock } from "../../../mm/index.ts";
 
 const COSTS = { uncontendedCycles: 20, handOverTransfers: 2 };
 /** By distance: a core's other thread, a cluster, a socket, other sockets. */
@@ -14,13 +14,7 @@ function loopOf(cpus: number, topology?: Topology): EventLoop {
   return loop;
 }
 
-function* holding(
-  loop: EventLoop,
-  lock: SpinLock | Mutex,
-  arrive: number,
-  hold: number,
-  log: number[],
-): KernelCode<void> {
+function* holding(loop: EventLoop, lock: SpinLock, arrive: number, hold: number, log: number[]): KernelCode<void> {
   loop.spend(arrive);
   if (!lock.tryTake()) yield* lock.take();
   log.push(loop.currentCpu);
@@ -193,26 +187,5 @@ describe("lock statistics", () => {
       bounces.push(lockStatistics(loop)[0].acquisitionBounces);
     }
     expect(bounces).toEqual([0, 0, 1, 1, 2]);
-  });
-});
-
-describe("mutexes", () => {
-  it("let their waiter's CPU run other threads meanwhile", () => {
-    const loop = loopOf(2);
-    const lock = new Mutex("mutex", loop, COSTS);
-    const log: number[] = [];
-    let otherDone = 0;
-    function* other(): KernelCode<void> {
-      loop.spend(100);
-      otherDone = loop.nowCycles();
-      yield PAUSE_TURN;
-    }
-    loop.spawn("holder", 0, holding(loop, lock, 0, 10_000, log));
-    loop.spawn("waiter", 1, holding(loop, lock, 50, 0, log));
-    loop.spawn("other", 1, other());
-    loop.run();
-    expect(log).toEqual([0, 1]);
-    expect(otherDone).toBeLessThan(10_000);
-    expect(loop.accounts.cycles(1, ACTIVITY_LOCK_WAIT)).toBe(0);
   });
 });

@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Deadlock, EventLoop, type KernelCode, PAUSE_RESCHED, PAUSE_SLEEP, PAUSE_TURN } from "../../../arch/index.ts";
-import { Mutex, SpinLock } from "../../../mm/kernel/lock.ts";
+import { SpinLock } from "../../../mm/kernel/lock.ts";
+import { Mutex } from "../../../mm/kernel/mutex.ts";
 import { Work } from "../../../mm/kernel/work.ts";
 
 const COSTS = { uncontendedCycles: 20, handOverTransfers: 2 };
