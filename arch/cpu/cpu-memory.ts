@@ -329,13 +329,11 @@ export class CpuMemory {
   private frameOf(kind: number, low: number, largeNumber: number): number {
     const { words, cells, fastPath } = this;
     const path = kind === 0 ? fastPath.loads : kind === 1 ? fastPath.stores : fastPath.fetches;
+    // With many CPUs neither the prediction nor the entry that it names is in the host's caches.
+    if (path.first.isAbsent(low >>> 12)) return path.translate(low >>> 12, largeNumber);
     const place = words[((low >>> 12) & PREDICTIONS_MASK) + LOAD_PREDICTIONS_WORD + (kind << PREDICTIONS_SHIFT)];
-    if (
-      cells[place << CELL_SHIFT] === cells[REQUESTED_PAGE_CELL] &&
-      (kind !== 1 || words[(place << WORD_SHIFT) | WORD_ATTRIBUTES] < 0)
-    ) {
-      return path.touch(place);
-    }
+    const isPredicted = cells[place << CELL_SHIFT] === cells[REQUESTED_PAGE_CELL];
+    if (isPredicted && (kind !== 1 || words[(place << WORD_SHIFT) | WORD_ATTRIBUTES] < 0)) return path.touch(place);
     return path.translate(low >>> 12, largeNumber);
   }
 

@@ -8,7 +8,7 @@ import type { Access } from "../isa/access.ts";
 import * as accesses from "../isa/access.ts";
 import { PageFault } from "../isa/faults.ts";
 import { linearAddressToBigInt, WIDE_PAGES } from "../isa/linear-address.ts";
-import { PagingMode, RULE_WORDS } from "../isa/paging-mode.ts";
+import { PagingMode, RESERVED_WORDS, RULE_WORDS } from "../isa/paging-mode.ts";
 import * as translation from "../isa/translation.ts";
 import type { TableEntries, VendorRules } from "../isa/vendor.ts";
 import type { VmExit } from "../isa/vm-exits.ts";
@@ -32,7 +32,7 @@ const { GLOBAL_CONTEXT, GUEST_CONTEXTS, TR_GUEST_SIZE_SHIFT, TR_SIZE_SHIFT } = t
 const { COUNT_BITS_SET, COUNT_FLUSH_FIRST, COUNT_FLUSH_SECOND, COUNT_PAGE_FAULT, COUNT_SECOND_LEVEL_HIT } = counters;
 const { COUNT_SECOND_STAGE_CYCLES, COUNT_SECOND_STAGE_WALK, COUNT_WALK, COUNT_WALK_CYCLES } = counters;
 const { COUNT_WALK_FAULT, COUNT_WALK_HIDDEN, COUNTERS } = counters;
-const { COUNTERS_CELL, RULES_WORD } = layout;
+const { COUNTERS_CELL, RESERVED_BITS_WORD, RULES_WORD } = layout;
 const { WALK_EXIT } = guestWalks;
 const { WALK_OK } = walks;
 
@@ -113,7 +113,8 @@ export class Mmu {
     this.clockCycles = clockCycles;
     this.arrays = arrays;
     this.counts = arrays.cells.subarray(COUNTERS_CELL, COUNTERS_CELL + COUNTERS);
-    this.mode = new PagingMode(arrays.words.subarray(RULES_WORD, RULES_WORD + RULE_WORDS));
+    const reserved = arrays.words.subarray(RESERVED_BITS_WORD, RESERVED_BITS_WORD + RESERVED_WORDS);
+    this.mode = new PagingMode(arrays.words.subarray(RULES_WORD, RULES_WORD + RULE_WORDS), reserved);
     this.tlbs = shared?.tlbs ?? new TlbHierarchy(preset, arrays);
     this.structures = shared?.structures ?? new PagingStructureCaches(preset, arrays, this.tlbs);
     this.walkCaches = shared?.walkCaches ?? new WalkCaches(preset, parts.takeCacheBytes);

@@ -23,7 +23,7 @@ import * as results from "./results.ts";
 const { PTE_ACCESSED, PTE_PAGE_SIZE, PTE_PRESENT } = pteBits;
 const { SIZE_TABLE, TR_MASK } = translation;
 const { CHUNK_FRAME_MASK, CHUNK_FRAMES_SHIFT, FRAME_WORDS_SHIFT } = chunks;
-const { ATTRIBUTE_PCID_MASK, ATTRIBUTE_PCID_SHIFT, ATTRIBUTE_SIZE_SHIFT, CELL_SHIFT } = layout;
+const { ATTRIBUTE_PCID_MASK, ATTRIBUTE_PCID_SHIFT, ATTRIBUTE_SIZE_SHIFT, CELL_SHIFT, RESERVED_BITS_WORD } = layout;
 const { WORD_ATTRIBUTES, WORD_FRAME, WORD_LINK, WORD_NEXT, WORD_SHIFT, WORD_STATE, WORD_USE } = layout;
 const { GENERAL } = results;
 const LEVEL_PDE = structureCaches.LEVEL_PDE;
@@ -110,7 +110,7 @@ export class BulkUpperWalk {
     const pdeAt = (((directoryFrame & CHUNK_FRAME_MASK) << FRAME_WORDS_SHIFT) + (directoryIndex << 1)) | 0;
     const pdeLow = pdes[pdeAt];
     const pdeHigh = pdes[pdeAt | 1];
-    if ((pdeLow & TABLE_BITS) !== TABLE || (pdeLow & mode.reservedLow[LEVEL_PDE]) !== 0) return GENERAL;
+    if ((pdeLow & TABLE_BITS) !== TABLE || (pdeLow & words[RESERVED_BITS_WORD + LEVEL_PDE]) !== 0) return GENERAL;
     if ((pdeHigh & (mode.reservedHigh | HIGHER_FRAME)) !== 0) return GENERAL;
     const attributes = words[(record + WORD_ATTRIBUTES) | 0];
     const rights = combineRights(attributes & TR_MASK, pdeLow, pdeHigh) | (attributes & PCID) | TABLE_ATTRIBUTES;
@@ -134,7 +134,7 @@ export class BulkUpperWalk {
     words[((victim << WORD_SHIFT) + WORD_FRAME) | 0] = table;
     words[((victim << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] = rights;
     this.further[victim] = 0;
-    this.tables.remember(number, victim, table, ptes);
+    this.tables.remember(number, victim, table);
     this.walkCaches.leave(kind, (table << 6) + ((number & INDEX_MASK) >> 3));
     return frame;
   }

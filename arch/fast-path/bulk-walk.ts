@@ -8,6 +8,7 @@
 
 import * as pteBits from "../isa/pte.ts";
 import * as translation from "../isa/translation.ts";
+import type { PhysicalMemory } from "../memory/physical-memory.ts";
 import * as chunks from "../memory/physical-memory.ts";
 import type { Preset } from "../presets/preset.ts";
 import * as counters from "../time/perf-counters.ts";
@@ -90,6 +91,7 @@ export class BulkWalk {
   private readonly storePath: AccessPath;
   private readonly tables: KnownTables;
   private readonly wholeChunks: Uint8Array;
+  private readonly directory: PhysicalMemory["directory"];
   private readonly walkCaches: WalkCaches;
   /** Walks from a cached PDPTE; null where these caches are not what it does. */
   private readonly upper: BulkUpperWalk | null;
@@ -116,6 +118,7 @@ export class BulkWalk {
     [this.loadPath, this.storePath] = paths;
     this.tables = tables;
     this.wholeChunks = memory.wholeChunks;
+    this.directory = memory.directory;
     this.walkCaches = walkCaches;
     this.upper = doesUpperWalks(parts.structures) ? new BulkUpperWalk(parts) : null;
     this.walkCycles = walk.value;
@@ -206,15 +209,15 @@ export class BulkWalk {
    */
   private read(number: number, page: number, permissions: Permissions): number {
     const { words, tables } = this;
-    const known = tables.indexOf(number);
+    const known = tables.wordOf(number);
     const index = number & PTE_INDEX_MASK;
-    const place = tables.places[known];
-    const table = tables.frames[known];
+    const place = words[known];
+    const table = words[known | 1];
     const record = place << WORD_SHIFT;
     if (this.cells[place << CELL_SHIFT] !== page - (index << 12) + PDE_TAG) return GENERAL;
     if (words[(record + WORD_FRAME) | 0] !== table || words[(record + WORD_ATTRIBUTES) | 0] !== permissions.allowedPde)
       return GENERAL;
-    const chunk = tables.chunks[known];
+    const chunk = this.directory[table >>> CHUNK_FRAMES_SHIFT];
     const at = (((table & CHUNK_FRAME_MASK) << FRAME_WORDS_SHIFT) + (index << 1)) | 0;
     const low = chunk[at];
     const high = chunk[at | 1];
@@ -228,10 +231,10 @@ export class BulkWalk {
 
   /** What a walk does that {@link read} has read for: a use of the PDE, and a fetch of the PTE, which is left for later. */
   private walked(number: number, kind: number): void {
-    const { tables } = this;
-    const known = tables.indexOf(number);
-    useTable(this.words, tables.places[known]);
-    this.walkCaches.leave(kind, (tables.frames[known] << 6) + ((number & PTE_INDEX_MASK) >> 3));
+    const { tables, words } = this;
+    const known = tables.wordOf(number);
+    useTable(words, words[known]);
+    this.walkCaches.leave(kind, (words[known | 1] << 6) + ((number & PTE_INDEX_MASK) >> 3));
     this.countWalk(kind);
   }
 

@@ -40,6 +40,7 @@ export class FastPath {
   private readonly bulkWalk: BulkWalk | null;
   private readonly parts: AccessPathParts;
   private readonly words: Int32Array;
+  private readonly tables: KnownTables;
   private refusesAddresses = false;
   /** TLBs that hold a limited number of PCIDs. */
   private readonly limited: readonly Tlb[];
@@ -48,7 +49,8 @@ export class FastPath {
     const { arrays, tlbs } = parts;
     this.parts = parts;
     this.words = arrays.words;
-    const walkParts = { ...parts, tables: new KnownTables() };
+    const walkParts = { ...parts, tables: new KnownTables(arrays) };
+    this.tables = walkParts.tables;
     const byKind = tlbs.tlbsByKind();
     const small = byKind.map(({ first, second }) => ({ first: first[0][0], second: second[0] }));
     // A fill replaces the predictions of loads and stores, or of fetches, but not of all three.
@@ -80,6 +82,7 @@ export class FastPath {
    */
   contextChanged(): void {
     this.words.fill(0, LOAD_PREDICTIONS_WORD, LARGE_PREDICTIONS_WORD + (KINDS << LARGE_PREDICTIONS_SHIFT));
+    this.tables.forget();
     this.loads.forget();
     this.stores.forget();
     this.fetches.forget();

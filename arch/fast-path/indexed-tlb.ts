@@ -66,6 +66,11 @@ export class IndexedTlb {
     return this.findBehind(place) | 0;
   }
 
+  /** Whether it takes no look at an entry to say that no page with this number is there. */
+  isAbsent(number: number): boolean {
+    return this.words[(this.headWord + (number & this.headMask)) | 0] === 0;
+  }
+
   /** Records a hit of `place` for the replacement policy. */
   use(place: number): void {
     const { words, logs } = this;

@@ -1,40 +1,49 @@
 /**
  * The page tables that earlier walks of a CPU began at: places of the cached PDEs that named them, by the low bits of the numbers of
- * their 2 MiB. Who uses one compares first: the PDE's tag with that of the address, and its frame with the one that it had.
+ * their 2 MiB, among the words of the CPU. Who uses one compares first: the PDE's tag with that of the address, and its frame with the one that it had.
+ * That frame is in a chunk of memory that exists.
  */
 
-const NO_CHUNK = new Int32Array(0);
-/** How many are remembered; a power of two. */
-const REMEMBERED = 256;
-/** The bits of the number of a page table's 2 MiB that choose where it is remembered. */
-const KNOWN_MASK = REMEMBERED - 1;
-/** Bits of a page number that the index of its PTE has. */
-const PTE_INDEX_BITS = 9;
+import type { CpuArrays } from "../tlb/cpu-arrays.ts";
+import * as layout from "../tlb/cpu-arrays.ts";
+
+// The module's own constants, which V8 folds into the code (README.md, "Constants").
+const { KNOWN_TABLE_WORDS, KNOWN_TABLES } = layout;
+const ALL_WORDS = KNOWN_TABLE_WORDS * KNOWN_TABLES;
+/** log2 of 512, the entries of a table, over the words of one that is remembered. */
+const NUMBER_SHIFT = 8;
+/** The bits of the number of a page table's 2 MiB that choose where it is remembered, times those words. */
+const KNOWN_MASK = ALL_WORDS - KNOWN_TABLE_WORDS;
 
 /** Page tables of walks. */
 export class KnownTables {
-  /** Places of their PDEs; 0, where no entry is ever held, where there is none. */
-  readonly places = new Int32Array(REMEMBERED);
-  /** The frames that these named. */
-  readonly frames = new Int32Array(REMEMBERED);
-  /** The chunks of memory that those are in. */
-  readonly chunks: Int32Array[] = new Array<Int32Array>(REMEMBERED).fill(NO_CHUNK);
+  private readonly words: Int32Array;
+  private readonly first: number;
 
-  /** Where the page table of a page would be remembered. @param number bits 19:0 of the page number */
-  indexOf(number: number): number {
-    return (number >>> PTE_INDEX_BITS) & KNOWN_MASK;
+  constructor(arrays: CpuArrays) {
+    this.words = arrays.words;
+    this.first = arrays.takeWords(ALL_WORDS);
   }
 
-  /** Remembers the page table of a page: the place of the PDE that names it, its frame, and the chunk of memory that it is in. */
-  remember(number: number, place: number, frame: number, chunk: Int32Array): void {
-    const at = this.indexOf(number);
-    this.places[at] = place;
-    this.frames[at] = frame;
-    this.chunks[at] = chunk;
+  /**
+   * The word, an even one, with the place of the PDE of the page table that may be that of a page: 0, where no entry is ever held, if there is none.
+   * The next has the frame that the PDE named.
+   * @param number bits 19:0 of the page number
+   */
+  wordOf(number: number): number {
+    return (this.first + ((number >>> NUMBER_SHIFT) & KNOWN_MASK)) | 0;
+  }
+
+  /** Remembers the page table of a page: the place of the PDE that names it, and its frame, in a chunk of memory that exists. */
+  remember(number: number, place: number, frame: number): void {
+    const { words } = this;
+    const at = this.wordOf(number);
+    words[at] = place;
+    words[at | 1] = frame;
   }
 
   /** Begins another context: walks look their PDEs up. */
   forget(): void {
-    this.places.fill(0);
+    this.words.fill(0, this.first, this.first + ALL_WORDS);
   }
 }

@@ -59,6 +59,7 @@ export class LeafWalk {
   private readonly clock: Float64Array;
   private readonly mode: PagingMode;
   private readonly memory: PhysicalMemory;
+  private readonly directory: PhysicalMemory["directory"];
   private readonly walkCaches: WalkCaches;
   private readonly accessCycles: number;
   private readonly walkCycles: number;
@@ -96,6 +97,7 @@ export class LeafWalk {
     this.clock = clock;
     this.mode = mode;
     this.memory = memory;
+    this.directory = memory.directory;
     this.walkCaches = walkCaches;
     this.knownChunks = knownChunks;
     this.wholeChunks = knownChunks.whole;
@@ -115,7 +117,6 @@ export class LeafWalk {
   /** Begins another context: walks look their PDEs up. */
   forget(): void {
     this.pdePlace = 0;
-    this.knownTables.forget();
   }
 
   /**
@@ -157,17 +158,17 @@ export class LeafWalk {
   /** A walk from a cached PDE other than that of the last walk, perhaps one that an earlier walk began at. */
   private walkFromOtherPde(number: number): number {
     const { cells, words, knownTables } = this;
-    const at = knownTables.indexOf(number);
-    const place = knownTables.places[at];
+    const at = knownTables.wordOf(number);
+    const place = words[at];
     const frame = words[((place << WORD_SHIFT) + WORD_FRAME) | 0];
     if (
       cells[place << CELL_SHIFT] !== cells[REQUESTED_PAGE_CELL] - ((number & 511) << 12) + PDE_TAG ||
-      frame !== knownTables.frames[at]
+      frame !== words[at | 1]
     ) {
       return this.walkFromUnknownPde(number) | 0;
     }
     this.pdePlace = place;
-    this.table = knownTables.chunks[at];
+    this.table = this.directory[frame >>> CHUNK_FRAMES_SHIFT];
     this.tableFrame = frame;
     this.tableBase = (frame & CHUNK_FRAME_MASK) << FRAME_WORDS_SHIFT;
     return this.walk(number) | 0;
@@ -190,7 +191,7 @@ export class LeafWalk {
     this.table = chunk;
     this.tableFrame = frame | 0;
     this.tableBase = (frame & CHUNK_FRAME_MASK) << FRAME_WORDS_SHIFT;
-    knownTables.remember(number, this.pdePlace, this.tableFrame, chunk);
+    knownTables.remember(number, this.pdePlace, this.tableFrame);
     return this.walk(number) | 0;
   }
 

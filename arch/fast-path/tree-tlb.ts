@@ -58,12 +58,17 @@ export class TreeTlb {
 
   /** The place of the page in the request cell, which has this number; 0 when it is not there. */
   find(number: number): number {
+    if (this.isAbsent(number)) return 0;
+    return this.findInSet((number & this.lowMask) ^ ((number >>> this.hashShift) & this.hashMask)) | 0;
+  }
+
+  /** Whether the marks alone say that no page with this number is there. */
+  isAbsent(number: number): boolean {
     // All four marks at once: a byte becomes 0 where it is the mark of the page asked for.
     const mark = Math.imul((number >>> this.markShift) & 255, 0x01010101);
     const set = (number & this.lowMask) ^ ((number >>> this.hashShift) & this.hashMask);
     const marks = this.words[(this.marksWord + set) | 0] ^ mark;
-    if (((marks - 0x01010101) & ~marks & 0x80808080) === 0) return 0;
-    return this.findInSet(set) | 0;
+    return ((marks - 0x01010101) & ~marks & 0x80808080) === 0;
   }
 
   /** Records a hit of `place` for the replacement policy. */

@@ -24,7 +24,7 @@ import * as results from "./results.ts";
 const { PTE_ACCESSED, PTE_PAGE_SIZE, PTE_PRESENT } = pteBits;
 const { SIZE_TABLE } = translation;
 const { CHUNK_FRAME_MASK, CHUNK_FRAMES_SHIFT, FRAME_WORDS_SHIFT } = chunks;
-const { ATTRIBUTE_PCID_SHIFT, ATTRIBUTE_SIZE_SHIFT, REQUESTED_PAGE_CELL } = layout;
+const { ATTRIBUTE_PCID_SHIFT, ATTRIBUTE_SIZE_SHIFT, REQUESTED_PAGE_CELL, RESERVED_BITS_WORD } = layout;
 const { GENERAL } = results;
 const { ALL_RIGHTS } = walks;
 const LEVELS = structureCaches.LEVEL_PML5E + 1;
@@ -52,6 +52,7 @@ const rights = new Int32Array(LEVELS);
 export class UpperWalk {
   private readonly leafWalk: LeafWalk;
   private readonly cells: Float64Array;
+  private readonly words: Int32Array;
   private readonly structures: PagingStructureCaches;
   private readonly walkCaches: WalkCaches;
   private readonly mode: PagingMode;
@@ -65,6 +66,7 @@ export class UpperWalk {
     this.knownChunks = knownChunks;
     this.chunks = memory.directory;
     this.cells = arrays.cells;
+    this.words = arrays.words;
     this.structures = structures;
     this.walkCaches = walkCaches;
     this.mode = mode;
@@ -93,7 +95,7 @@ export class UpperWalk {
 
   /** Reads the entries from level `top` on. Returns the frame of the page; `GENERAL` where one of them is not such as this does. */
   private read(page: number, top: number, rightsAbove: number): number {
-    const { mode } = this;
+    const { mode, words } = this;
     const vpn = page / 4096;
     let combined = rightsAbove;
     for (let level = top; ; level--) {
@@ -107,7 +109,8 @@ export class UpperWalk {
       indices[level] = index;
       if (level === 1) return this.leafWalk.frameOf(low, high, this.attributesOf(combined)) | 0;
       if ((low & TABLE_BITS) !== TABLE) return GENERAL;
-      if ((high & (mode.reservedHigh | HIGHER_FRAME)) !== 0 || (low & mode.reservedLow[level]) !== 0) return GENERAL;
+      if ((high & (mode.reservedHigh | HIGHER_FRAME)) !== 0 || (low & words[RESERVED_BITS_WORD + level]) !== 0)
+        return GENERAL;
       combined = combineRights(combined, low, high);
       rights[level] = combined;
       tables[level - 1] = ((high & HIGH_FRAME) << 20) | (low >>> 12);

@@ -23,6 +23,9 @@ const { TR_DIRTY, TR_GLOBAL, TR_KEY_SHIFT, TR_NO_FETCH, TR_NO_READ, TR_NO_WRITE,
 /** Words of the rules of all kinds of access. */
 export const RULE_WORDS = ACCESS_KINDS * 4;
 
+/** Words of the reserved bits of entries. */
+export const RESERVED_WORDS = 16;
+
 /** The bits of the registers that paging looks at, beside the CPL. */
 export interface PagingRegisters {
   /** EFLAGS.AC. */
@@ -66,7 +69,7 @@ export class PagingMode {
   /** Reserved bits of the high word of every entry. */
   reservedHigh = 0;
   /** Reserved bits of the low word of an entry, by level (1 PTE to 5 PML5E), and from 8 on by level of those with PS = 1. */
-  readonly reservedLow = new Int32Array(16);
+  readonly reservedLow: Int32Array;
   /** CR4.PGE. */
   globalPages = false;
   /** `TR_GLOBAL` while CR4.PGE = 1, else 0. */
@@ -82,9 +85,13 @@ export class PagingMode {
   private readonly rulesByMode = [new Int32Array(RULE_WORDS), new Int32Array(RULE_WORDS)] as const;
   private readonly errorBitsByMode = [new Int32Array(ACCESS_KINDS), new Int32Array(ACCESS_KINDS)] as const;
 
-  /** @param rules where they are kept, for those who read them there too */
-  constructor(rules: Int32Array = new Int32Array(RULE_WORDS)) {
+  /** @param rules where they are kept, for those who read them there too; so `reservedLow` */
+  constructor(
+    rules: Int32Array = new Int32Array(RULE_WORDS),
+    reservedLow: Int32Array = new Int32Array(RESERVED_WORDS),
+  ) {
     this.rules = rules;
+    this.reservedLow = reservedLow;
   }
 
   /** Goes to another privilege level. */

@@ -10,6 +10,7 @@
  *           60     the page that the fast path is asked for, and the tags of the larger pages that it may be part of
  *   word    128    rules of the paging mode, four words for each kind of access (paging-mode.ts)
  *           160    number of translations of large pages in all TLBs, plus FAST_PATH_OFF while the fast path is off, plus ACCESSES_WATCHED
+ *           176    reserved bits of entries, 16 words (paging-mode.ts)
  *           256    predictions of hits: 256 for loads, 256 for stores, 256 for fetches
  *           1024   predictions of hits of larger pages: 64 for loads, 64 for stores, 64 for fetches
  *           1216   records, from place 152 on
@@ -30,6 +31,8 @@ export const REQUESTED_PAGE_CELL = 60;
 export const REQUESTED_LARGE_CELL = 61;
 /** Word of the rules for access kind 0. */
 export const RULES_WORD = 128;
+/** Word of the reserved bits of entries. */
+export const RESERVED_BITS_WORD = 176;
 /** Word with the number of translations of 2 MiB and 1 GiB pages in all TLBs. */
 export const LARGE_TRANSLATIONS_WORD = 160;
 /** What that word is increased by while a flush attribution watches: more than all TLBs together have slots. */
@@ -51,6 +54,11 @@ export const LARGE_PREDICTIONS_SHIFT = 6;
 export const LARGE_PREDICTIONS_MASK = (1 << LARGE_PREDICTIONS_SHIFT) - 1;
 /** Word of the first prediction of larger pages for loads; those for stores and for instruction fetches follow. */
 export const LARGE_PREDICTIONS_WORD = 1024;
+
+/** Page tables that walks remember (arch/fast-path/known-tables.ts), a power of two. */
+export const KNOWN_TABLES = 256;
+/** Words of each: the place of the PDE that names it, and its frame. */
+export const KNOWN_TABLE_WORDS = 2;
 
 /** The first place, a multiple of 4 as the first place of every structure is. */
 const FIRST_PLACE = 152;

@@ -51,18 +51,25 @@ export class PagingStructureCaches {
   private foundSlot = 0;
   /** Whether lookups are counted in `Tlb.counts`, which all of them have then. */
   isCounted = false;
-  /** By level of the entries; null where a level is not cached. */
-  private readonly levels: (Tlb | null)[] = [null, null, null, null, null, null];
+  /** Of each level of the entries; null where it is not cached. No list, which would be two more objects of the CPU. */
+  private readonly pdes: Tlb | null;
+  private readonly pdptes: Tlb | null;
+  private readonly pml4es: Tlb | null;
+  private readonly pml5es: Tlb | null;
   /** Those that are not part of a TLB. */
   private readonly own: Tlb[] = [];
   /** Second-level TLBs that hold entries of tables. */
   private readonly shared: Tlb[] = [];
 
   constructor(preset: Preset, arrays: CpuArrays, tlbs: TlbHierarchy) {
-    STRUCTURE_NAMES.forEach((name, index) => {
+    const [pdes, pdptes, pml4es, pml5es] = STRUCTURE_NAMES.map((name) => {
       const shape = preset.pagingStructureCaches[name];
-      if (shape !== undefined) this.levels[index + 2] = this.build(name, shape, arrays, tlbs);
+      return shape === undefined ? null : this.build(name, shape, arrays, tlbs);
     });
+    this.pdes = pdes;
+    this.pdptes = pdptes;
+    this.pml4es = pml4es;
+    this.pml5es = pml5es;
   }
 
   /** The level of the deepest cached entry for `la`, 2 (PDE) to `levels`, which counts as used; 0 when there is none. */
@@ -76,7 +83,7 @@ export class PagingStructureCaches {
   /** The caches are asked from the lowest level up, until one has an entry. */
   private countLookup(found: number, levels: number): void {
     for (let level = LOWEST_LEVEL; level <= (found === 0 ? levels : found); level++) {
-      const counts = this.levels[level]?.counts;
+      const counts = this.ofLevel(level)?.counts;
       if (!counts) continue;
       counts.lookups[tableEntry(level)]++;
       if (level === found) counts.hits[tableEntry(level)]++;
@@ -89,7 +96,7 @@ export class PagingStructureCaches {
    */
   find(la: number, pcid: number, levels: number, lowest = LOWEST_LEVEL): number {
     for (let level = lowest; level <= levels; level++) {
-      const tlb = this.levels[level];
+      const tlb = this.ofLevel(level);
       if (tlb === null || !tlb.hasTables) continue;
       const number = entryNumber(la, level);
       const slot = tlb.find(number * LEVEL_BYTES[level] + structureTag(level), number | 0, pcid);
@@ -110,7 +117,7 @@ export class PagingStructureCaches {
 
   /** Puts in the entry of `level` that a walk for `la` used. There must be none for it. */
   insert(la: number, level: number, pcid: number, frame: number, flags: number): void {
-    const tlb = this.levels[level];
+    const tlb = this.ofLevel(level);
     if (tlb === null) return;
     const number = entryNumber(la, level);
     tlb.insert(number * LEVEL_BYTES[level] + structureTag(level), number | 0, pcid, SIZE_TABLE, frame, flags);
@@ -119,7 +126,7 @@ export class PagingStructureCaches {
   /** Removes the entries that lead to the page of `la`, of a PCID or of all (`EVERY_PCID`) of a guest. */
   dropPage(la: number, pcid: number): void {
     for (let level = LOWEST_LEVEL; level <= HIGHEST_LEVEL; level++) {
-      const tlb = this.levels[level];
+      const tlb = this.ofLevel(level);
       if (tlb === null || !tlb.hasTables) continue;
       const number = entryNumber(la, level);
       dropTag(tlb, number * LEVEL_BYTES[level] + structureTag(level), number | 0, pcid, false);
@@ -153,7 +160,9 @@ export class PagingStructureCaches {
 
   /** The cache of the entries of a level, 2 (PDE) to 5, or the TLB that holds them too; null where they are not cached. */
   ofLevel(level: number): Tlb | null {
-    return this.levels[level] ?? null;
+    if (level === LOWEST_LEVEL) return this.pdes;
+    if (level === HIGHEST_LEVEL) return this.pml5es;
+    return level === LOWEST_LEVEL + 1 ? this.pdptes : this.pml4es;
   }
 
   /** Every structure that may hold entries of tables: those of their own, and TLBs that hold pages too. */

@@ -73,10 +73,12 @@ export class Tlb extends TlbSlots {
     if (this.pcids !== null && !isGlobal && context !== this.lastPcid) this.usePcid(context);
     const set = (number & this.lowMask) ^ ((number >>> this.hashShift) & this.hashMask);
     let slot = words[this.emptyAt + set];
-    if (words[this.countAt + set] < replacement.filledWays) {
-      while (this.isUsed(slot)) slot++;
+    const used = words[this.countAt + set];
+    if (used < replacement.filledWays) {
+      // As many entries as there are slots below are those: this one is empty, and need not be looked at, where the host's caches do not have it.
+      if (used !== slot - Math.imul(set, this.ways)) while (this.isUsed(slot)) slot++;
       words[this.emptyAt + set] = slot + 1;
-      words[this.countAt + set]++;
+      words[this.countAt + set] = used + 1;
     } else {
       slot = replacement.victim(set);
       const evicted = this.sizeOf(slot);
