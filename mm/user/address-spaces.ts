@@ -35,6 +35,8 @@ export interface AddressSpaces {
   readonly globalAsids: GlobalAsids;
   /** TLB state of each CPU. */
   readonly tlbStates: readonly TlbState[];
+  /** Those of processes: whoever makes one adds it, and `mmdrop` takes it out. */
+  readonly mms: Set<MmStruct>;
   /** The address space that each CPU has loaded. */
   readonly loaded: readonly MmStruct[];
   /** Lines that the CPUs of each address space share: `MM_LINES` from its context id times that on. */

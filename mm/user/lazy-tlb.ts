@@ -22,6 +22,7 @@ export function mmdrop(spaces: AddressSpaces, mm: MmStruct): void {
   pages.freePagesOf(loop.currentCpu, mm.tables.rootFrame, 0);
   if (mm.userRootFrame !== 0) pages.freePagesOf(loop.currentCpu, mm.userRootFrame, 0);
   mm.freeObject(spaces.kernel);
+  spaces.mms.delete(mm);
 }
 
 /** The global ASID of `mm` may be dealt out again (`mm_free_global_asid`). */

@@ -1,7 +1,4 @@
-/**
- * User address spaces, for saved states: those that a CPU has loaded, and the kernel's own. Who else holds one is a program's own
- * affair: what no CPU has loaded cannot be found from here, and its frames stay handed out.
- */
+/** User address spaces, for saved states: all that there are, and the kernel's own. */
 import { checkState, restoreArray } from "../../arch/isa/state-error.ts";
 import { FRAME_USER } from "../frames/frame-uses.ts";
 import { captureLocks, type LocksState, restoreLocks } from "../kernel/locks-state.ts";
@@ -33,7 +30,7 @@ export interface UserSpacesState {
   readonly lruFrames?: Uint32Array | undefined;
   /** The lock of the LRU lists. */
   readonly lruLock: LocksState;
-  /** The kernel's own first. */
+  /** The kernel's own first. Older files have only those that a CPU had loaded: frames of the others stay handed out. */
   readonly mms: readonly MmState[];
   /** The `mmap_lock` of each. */
   readonly mmapLocks: RwSemaphoresState;
@@ -64,7 +61,7 @@ export interface MmState {
 /** Copies all user address spaces; null when there are none. @throws StateError when an `mmap_lock` is held */
 export function captureUserSpaces({ userSpaces }: KernelMm): UserSpacesState | null {
   if (!(userSpaces instanceof UserSpaces)) return null;
-  const mms = [...new Set([userSpaces.initMm, ...userSpaces.loaded])];
+  const mms = [userSpaces.initMm, ...userSpaces.mms];
   return {
     usesPcids: userSpaces.usesPcids,
     lastCtxId: userSpaces.lastCtxId,
@@ -118,6 +115,7 @@ export function restoreUserSpaces(spaces: UserSpaces, state: UserSpacesState): v
     const isInOrder = saved.vmas === undefined || mm.vmas.restore(saved.vmas, saved.lastVma ?? 0);
     checkState("user address spaces", isInOrder, "have mappings that overlap, or whose numbers are no mapping's");
     for (const cpu of saved.cpus) mm.cpumask[cpu] = 1;
+    if (i > 0) spaces.mms.add(mm);
     return mm;
   });
   restoreRwSemaphores(

@@ -45,6 +45,8 @@ export class UserSpaces implements AddressSpaces {
   readonly globalAsids: GlobalAsids;
   /** TLB state of each CPU. */
   readonly tlbStates: readonly TlbState[];
+  /** Those of processes that are there: made and not freed yet, in the order in which they were made. */
+  readonly mms = new Set<MmStruct>();
   /** The address space that each CPU has loaded. */
   readonly loaded: MmStruct[];
   /** Lines that the CPUs of each address space share: `MM_LINES` from its context id times that on. */
@@ -63,20 +65,18 @@ export class UserSpaces implements AddressSpaces {
   constructor(of: KernelMm | { readonly mm: KernelMm }, pcids?: boolean) {
     const kernel = "mm" in of ? of.mm : of;
     const { machine, flushing } = kernel;
-    const usesPcids = pcids ?? machine.features.pcid;
-    const cpus = machine.cpus.length;
     this.kernel = kernel;
     this.isolation = flushing.isolation;
-    this.usesPcids = usesPcids;
+    this.usesPcids = pcids ?? machine.features.pcid;
     this.globalAsids = new GlobalAsids(this.isolation);
     this.mmLines = new MmLines(kernel.loop.lines);
     this.initMm = mmOf(kernel, this.mmLines, INIT_CTX_ID, kernel.tables, 0);
     this.tlbStates = machine.cpus.map(() => new TlbState());
     this.loaded = machine.cpus.map(() => this.initMm);
-    this.shootdowns = new Float64Array(cpus);
+    this.shootdowns = new Float64Array(machine.cpus.length);
     this.lru = new Lru(kernel);
     for (const cpu of machine.cpus) {
-      if (usesPcids && (cpu.cr4 & CR4_PCIDE) === 0) cpu.writeCr4(cpu.cr4 + CR4_PCIDE);
+      if (this.usesPcids && (cpu.cr4 & CR4_PCIDE) === 0) cpu.writeCr4(cpu.cr4 + CR4_PCIDE);
       cpu.writeCr3(this.cr3Of(this.initMm, 0));
     }
     kernel.userSpaces = this;
@@ -110,6 +110,7 @@ export class UserSpaces implements AddressSpaces {
     }
     const mm = mmOf(this.kernel, this.mmLines, ++this.lastCtxId, tables, userRoot).allocObject(this.kernel);
     mm.syncTopTables(machine.memory, kernelTables.rootFrame);
+    this.mms.add(mm);
     return mm;
   }
 

@@ -7,7 +7,7 @@ import { UPPER_HALF } from "../../arch/isa/linear-address.ts";
 import type { KernelMm } from "../kernel-mm.ts";
 import type { PageTables } from "../page-tables/page-tables.ts";
 import { isGlobalAsid } from "../user/global-asids.ts";
-import { MmStruct } from "../user/mm-struct.ts";
+import type { MmStruct } from "../user/mm-struct.ts";
 import { UserSpaces } from "../user/user-spaces.ts";
 
 /** From this PCID on they are those of user mode with page-table isolation. */
@@ -19,12 +19,10 @@ export class Contexts {
   private readonly spaces: UserSpaces | null;
   private readonly known: readonly MmStruct[];
 
-  /** @param userSpaces all user address spaces that there are; those that are not an `MmStruct` use no PCIDs */
-  constructor(mm: KernelMm, userSpaces: readonly object[]) {
+  constructor(mm: KernelMm) {
     this.mm = mm;
     this.spaces = mm.userSpaces instanceof UserSpaces ? mm.userSpaces : null;
-    const running = this.spaces === null ? [] : [this.spaces.initMm, ...this.spaces.loaded];
-    this.known = [...new Set([...running, ...userSpaces.filter((each) => each instanceof MmStruct)])];
+    this.known = this.spaces === null ? [] : [this.spaces.initMm, ...this.spaces.mms];
   }
 
   /**

@@ -104,8 +104,7 @@ function checkLru({ pages }: Vmalloc, batches: ReadonlyMap<number, number>, find
 }
 
 /**
- * A frame with further references has as many holders: mappings in user address spaces, batches for the LRU lists, and an area or not. Who
- * is told of no user address space cannot count them.
+ * A frame with further references has as many holders: mappings in user address spaces, batches for the LRU lists, and an area or not.
  */
 function checkReferences(
   state: Vmalloc,
@@ -115,7 +114,7 @@ function checkReferences(
   findings: Findings,
 ): void {
   const { references } = state.pages;
-  if (references.isEmpty || walks.length === 1) return;
+  if (references.isEmpty) return;
   const mappings = new Map(batches);
   for (const { leaves } of walks) {
     for (let i = 0; i < leaves.la.length; i++) {

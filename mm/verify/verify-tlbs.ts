@@ -29,18 +29,14 @@ interface Ranges {
   readonly ends: readonly number[];
 }
 
-/**
- * Checks every CPU's TLBs and paging-structure caches.
- * @param userSpaces all user address spaces that there are
- */
+/** Checks every CPU's TLBs and paging-structure caches. */
 export function verifyTlbs(
   state: Vmalloc,
   census: AreaCensus,
   blockOf: ReadonlyMap<number, number>,
-  userSpaces: readonly object[],
   findings: Findings,
 ): void {
-  const contexts = new Contexts(state.mm, userSpaces);
+  const contexts = new Contexts(state.mm);
   const owed = owedFlushes(state, census, blockOf);
   for (const cpu of state.machine.cpus) {
     // A CPU in user mode that flushes everything when it next enters the kernel may hold anything until then.

@@ -248,11 +248,12 @@ export class Kernel {
   }
 
   /**
-   * What is wrong in the whole state, one line a finding; empty when all is well. No call may be under way.
-   * @param userSpaces all user address spaces that there are
+   * What is wrong in the whole state, address spaces of processes with it, one line a finding; empty when all is well. No call may be
+   * under way.
+   * @param others page tables for user addresses that a program made by itself
    */
-  verify(userSpaces: readonly UserSpaceTables[] = []): string[] {
-    return [...verifyVmalloc(this.vm, userSpaces), ...(this.host?.balloon?.verify() ?? [])];
+  verify(others: readonly UserSpaceTables[] = []): string[] {
+    return [...verifyVmalloc(this.vm, others), ...(this.host?.balloon?.verify() ?? [])];
   }
 
   /** Single frames for a caller's own use; throws NotEnoughMemory when there are not enough. */

@@ -94,7 +94,7 @@ describe("calls in the forms of 0.1.0", () => {
     const kernel = boot();
     const spaces = new UserSpaces(kernel.vm);
     expect(spaces.kernel).toBe(kernel.mm);
-    const mm = spaces.makeMm();
-    expect(kernel.verify([mm])).toEqual([]);
+    expect(spaces.mms).toEqual(new Set([spaces.makeMm()]));
+    expect(kernel.verify()).toEqual([]);
   });
 });

@@ -1,6 +1,5 @@
 /** What the explorer tries: a small situation, what each CPU does in it, and what must hold afterwards. */
 import type { KernelCode } from "../../../arch/index.ts";
-import type { UserSpaceTables } from "../../../mm/index.ts";
 import type { Kernel, KernelConfig } from "../../machine/kernel.ts";
 
 /** What one CPU does. A method, so that tests of different situations are of one type, `ExploreTest<unknown>`. */
@@ -24,8 +23,6 @@ export interface ExploreTest<Situation = unknown> {
   readonly threads: readonly ThreadOf<Situation>[];
   /** Addresses of which any CPU may prefetch the translation at any time. */
   watched?(situation: Situation): readonly number[];
-  /** User address spaces that there are at the end, for `verify`. */
-  userSpaces?(situation: Situation): readonly UserSpaceTables[];
   /** What must hold when all threads have ended. @throws anything when it does not */
   check?(kernel: Kernel, situation: Situation): void;
   /** Warnings of the kernel that are right in this test. */

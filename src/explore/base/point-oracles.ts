@@ -101,7 +101,7 @@ export class PointOracles {
 
   private lookAtFrames(frames: Iterable<number>): void {
     const { mm, machine } = this.kernel;
-    const contexts = new Contexts(mm, []);
+    const contexts = new Contexts(mm);
     const freed = new Set(frames);
     for (const cpu of machine.cpus) {
       if (this.isExcused(cpu)) continue;
@@ -117,7 +117,7 @@ export class PointOracles {
 
   private lookAtRange(start: number, end: number): void {
     const { userMode } = this.kernel.vm.flushing;
-    const contexts = new Contexts(this.kernel.mm, []);
+    const contexts = new Contexts(this.kernel.mm);
     for (const cpu of this.kernel.machine.cpus) {
       // In user mode it uses no kernel addresses, and it flushes before it does again.
       if (userMode.owes(cpu.id) || flushesBeforeUse(this.kernel, cpu)) continue;
@@ -136,7 +136,7 @@ export class PointOracles {
   /** A CPU may walk through what its paging-structure caches hold under the PCID that is loaded at any time, also in lazy mode. */
   private lookAtTables(tables: readonly { readonly frame: number }[]): void {
     const { mm, machine } = this.kernel;
-    const contexts = new Contexts(mm, []);
+    const contexts = new Contexts(mm);
     const freed = new Set(tables.map(({ frame }) => frame));
     this.lookAtUserRoots();
     for (const cpu of machine.cpus) {

@@ -51,7 +51,6 @@ const forkAgainstStores: ExploreTest<Family> = {
   name: "fork-against-stores",
   summary: "a process forks while a thread of it writes: once fork returns, writes fault",
   setup: (kernel) => ({ ...processes(kernel, 1), child: null, second: null }),
-  userSpaces: spacesOf,
   check: checkShared,
   threads: [
     function* (_kernel, situation) {
@@ -71,7 +70,6 @@ const copyAgainstLoads: ExploreTest<Family> = {
   name: "copy-against-loads",
   summary: "a page that a fork has left shared is copied and written while a thread reads it: what was written is seen",
   setup: forked,
-  userSpaces: spacesOf,
   check: checkShared,
   threads: [
     function* (kernel, situation) {

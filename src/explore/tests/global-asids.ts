@@ -101,7 +101,6 @@ const leftMaskOfRemoteActions: ExploreTest<Processes> = {
   kernel: { preset: smallPreset("sapphire-rapids"), flushPolicy: RAR_POLICY },
   cpus: 3,
   setup: goneOnBeforeTransitionEnds,
-  userSpaces: ({ mms }) => mms,
   threads: [
     function* (_kernel, situation) {
       const { spaces, mms } = situation;

@@ -14,7 +14,6 @@ const kvmMunmap: ExploreTest<Processes> = {
   cpus: 3,
   kernel: { ...GUEST, flushPolicy: KVM_POLICY },
   setup: (kernel) => processes(kernel, 1),
-  userSpaces: ({ mms }) => mms,
   threads: [
     function* (kernel) {
       yield* turn(kernel, "computing");

@@ -95,7 +95,6 @@ const lruBatches: ExploreTest<Processes> = {
   summary:
     "two threads fault in a page each, which fills their CPUs' batches, and one gives its page back: all end, and no batch is over-full",
   setup: fullBatches,
-  userSpaces: ({ mms }) => mms,
   threads: [0, 1].map(
     (cpu): ThreadOf<Processes> =>
       function* (_kernel, { spaces, mms }) {

@@ -11,7 +11,6 @@ const mremapAgainstTruncate: ExploreTest<Processes> = {
   name: "mremap-against-truncate",
   summary: "a page is moved, and given back at its new place by the other CPU, which has used it at the old one",
   setup: (kernel) => processes(kernel, 1),
-  userSpaces: ({ mms }) => mms,
   threads: [
     function* (_kernel, { spaces, mms }) {
       yield* mremap(spaces, mms[0], START, START + PAGE, MOVED);

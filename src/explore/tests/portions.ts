@@ -28,7 +28,6 @@ const inPortions: ExploreTest<Processes> = {
   summary:
     "munmap of more pages than are collected at once, while a thread of the process reads the first and the last of them",
   setup: (kernel) => withPages(kernel, manyPages),
-  userSpaces: ({ mms }) => mms,
   threads: [
     function* (_kernel, situation) {
       yield* munmap(situation.spaces, situation.mms[0], MANY, MANY + 9 * PAGE);
@@ -55,7 +54,6 @@ const tablesInPortions: ExploreTest<Processes & { readonly tablePages: number }>
     const situation = withPages(kernel, tables);
     return { ...situation, tablePages: situation.mms[0].tables.tablePages };
   },
-  userSpaces: ({ mms }) => mms,
   threads: [
     function* (_kernel, { spaces, mms }) {
       yield* munmap(spaces, mms[0], MANY, MANY + 5 * LARGE);

@@ -33,7 +33,6 @@ const twoMadvises: ExploreTest<Processes> = {
   name: "two-madvises",
   summary: "MADV_DONTNEED of neighbouring pages at the same time, under mmap_lock to read: flushes overtake each other",
   setup: (kernel) => processes(kernel, 1),
-  userSpaces: ({ mms }) => mms,
   threads: [madvisePage(0), madvisePage(1)],
 };
 
@@ -108,7 +107,6 @@ const twoFaults: ExploreTest<Processes> = {
     kernel.run(() => madviseDontneed(situation.spaces, situation.mms[0], START, START + PAGE));
     return situation;
   },
-  userSpaces: ({ mms }) => mms,
   threads: [0, 1].map(
     (): ThreadOf<Processes> =>
       function* (kernel, { spaces, mms }) {
@@ -123,7 +121,6 @@ const flushOfProcessLeft: ExploreTest<Processes> = {
   summary:
     "a CPU goes on to another process before it is interrupted for the first one; then the other's pages are unmapped",
   setup: (kernel) => processes(kernel, 2),
-  userSpaces: ({ mms }) => mms,
   threads: [
     function* (_kernel, situation) {
       const { spaces, mms } = situation;
@@ -149,7 +146,6 @@ const munmapAgainstMmap: ExploreTest<Processes> = {
   name: "munmap-against-mmap",
   summary: "a range is unmapped, and mapped anew as soon as it can be by a CPU that still has the old pages cached",
   setup: (kernel) => processes(kernel, 1),
-  userSpaces: ({ mms }) => mms,
   threads: [
     function* (_kernel, { spaces, mms }) {
       yield* munmap(spaces, mms[0], START, END);
@@ -189,7 +185,6 @@ const tableOfOtherPcid: ExploreTest<KernelTable> = {
     kernel.vmUnmapAliases();
     return { spaces, mms, small };
   },
-  userSpaces: ({ mms }) => mms,
   threads: [
     function* (kernel) {
       yield* ioremap(kernel.vm, DEVICE, 2 ** 21);
@@ -214,7 +209,6 @@ const purgeAndOtherProcess: ExploreTest<Processes & { readonly address: number }
     switchOn(kernel, situation.spaces, 1, situation.mms[1]);
     return { ...situation, address };
   },
-  userSpaces: ({ mms }) => mms,
   threads: [
     function* (kernel, situation) {
       yield* wait(vfree(kernel.vm, situation.address));
@@ -246,7 +240,6 @@ const reusedAsids: ExploreTest<Processes> = {
     }
     return situation;
   },
-  userSpaces: ({ mms }) => mms,
   threads: [
     munmapBoth,
     function* (kernel, situation) {
@@ -282,7 +275,6 @@ const flushOfUserPcid: ExploreTest<Processes> = {
     "pages are given back, by a flush of one page and by one of everything, with page-table isolation, while a CPU goes to user mode and reads there: once the call returns, it faults",
   kernel: { pageTableIsolation: true },
   setup: (kernel) => usedInUserMode(kernel, 1),
-  userSpaces: ({ mms }) => mms,
   threads: [
     function* (_kernel, situation) {
       const { spaces, mms } = situation;
@@ -309,7 +301,6 @@ const topTableOfUserMode: ExploreTest<Processes> = {
     "munmap that empties an entry of the top table, with page-table isolation, while a CPU in user mode may walk by the copy of that entry",
   kernel: { pageTableIsolation: true },
   setup: (kernel) => usedInUserMode(kernel, 1),
-  userSpaces: ({ mms }) => mms,
   threads: [
     function* (_kernel, { spaces, mms }) {
       yield* munmap(spaces, mms[0], 0, 2 ** 39);
@@ -334,7 +325,6 @@ const backToUserMode: ExploreTest<Processes> = {
     switchOn(kernel, situation.spaces, 1, situation.mms[1]);
     return situation;
   },
-  userSpaces: ({ mms }) => mms,
   threads: [
     munmapBoth,
     function* (kernel, situation) {

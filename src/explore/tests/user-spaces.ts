@@ -22,7 +22,6 @@ export const munmapAgainstLoads: ExploreTest<Processes> = {
   name: "munmap-against-loads",
   summary: "munmap on one CPU while a thread of the process reads on another: once it returns, reads fault",
   setup: (kernel) => processes(kernel, 1),
-  userSpaces: ({ mms }) => mms,
   threads: [munmapBoth, readBoth],
 };
 
@@ -37,7 +36,6 @@ const munmapTables: ExploreTest<Processes> = {
   name: "munmap-of-tables",
   summary: "munmap that frees page tables, while the other CPU walks through them",
   setup: (kernel) => processes(kernel, 1),
-  userSpaces: ({ mms }) => mms,
   watched: () => [START + PAGE],
   threads: [
     function* (_kernel, { spaces, mms }) {
@@ -58,7 +56,6 @@ export const switchAgainstMunmap: ExploreTest<Processes> = {
     switchOn(kernel, situation.spaces, 1, situation.mms[1]);
     return situation;
   },
-  userSpaces: ({ mms }) => mms,
   threads: [
     function* (_kernel, situation) {
       yield* munmap(situation.spaces, situation.mms[0], START, END);
@@ -76,7 +73,6 @@ const lazyAgainstMunmap: ExploreTest<Processes> = {
     switchOn(kernel, situation.spaces, 1, null);
     return situation;
   },
-  userSpaces: ({ mms }) => mms,
   threads: [
     function* (_kernel, situation) {
       yield* munmap(situation.spaces, situation.mms[0], START, START + PAGE);
@@ -109,7 +105,6 @@ const lazyTables: ExploreTest<Processes> = {
     switchOn(kernel, situation.spaces, 1, null);
     return situation;
   },
-  userSpaces: ({ mms }) => mms,
   watched: () => [START],
   threads: [
     function* (_kernel, { spaces, mms }) {
@@ -125,7 +120,6 @@ const mprotectAgainstStores: ExploreTest<Processes> = {
   name: "mprotect-against-stores",
   summary: "pages become read-only while a thread of the process writes: once mprotect returns, writes fault",
   setup: (kernel) => processes(kernel, 1),
-  userSpaces: ({ mms }) => mms,
   threads: [
     function* (_kernel, situation) {
       yield* mprotect(situation.spaces, situation.mms[0], START, END, false);
@@ -156,7 +150,6 @@ const twoMprotects: ExploreTest<Processes> = {
   name: "two-mprotects",
   summary: "two threads of a process make the same pages read-only: once either's call returns, its writes fault",
   setup: (kernel) => processes(kernel, 1),
-  userSpaces: ({ mms }) => mms,
   threads: [mprotectThenStore, mprotectThenStore],
 };
 
@@ -169,7 +162,6 @@ const exitAgainstLazy: ExploreTest<Processes> = {
     switchOn(kernel, situation.spaces, 0, situation.mms[1]);
     return situation;
   },
-  userSpaces: ({ mms }) => mms.slice(1),
   threads: [
     function* (_kernel, { spaces, mms }) {
       yield* exitMmap(spaces, mms[0]);
@@ -186,7 +178,6 @@ const twoMunmaps: ExploreTest<Processes> = {
   name: "two-munmaps",
   summary: "two threads of a process unmap neighbouring pages, each interrupting the other",
   setup: (kernel) => processes(kernel, 1),
-  userSpaces: ({ mms }) => mms,
   threads: [0, 1].map(
     (cpu) =>
       function* (kernel, { spaces, mms }) {

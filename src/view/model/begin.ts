@@ -1,6 +1,6 @@
 /** Boots the machine of a scenario, and says how it goes on. */
 import { PRESETS } from "../../../arch/index.ts";
-import { DEFAULT_KERNEL_COSTS, type UserSpaceTables } from "../../../mm/index.ts";
+import { DEFAULT_KERNEL_COSTS } from "../../../mm/index.ts";
 import { unknownName, ValueError } from "../../input/errors.ts";
 import { parseParameters } from "../../input/parameters.ts";
 import { bootKernel, type Kernel } from "../../machine/kernel.ts";
@@ -38,8 +38,6 @@ export interface Begun {
   step(): boolean;
   /** What the last step was, for those that tell a story. */
   told(): Told | null;
-  /** The user address spaces of a story that has some. */
-  userSpaces(): readonly UserSpaceTables[];
 }
 
 /** A step of a story that was made. */
@@ -77,7 +75,7 @@ function findStory(name: string): Story {
 }
 
 function beginStory(story: Story): Begun {
-  const { kernel, steps, userSpaces = () => [] } = openStory(story);
+  const { kernel, steps } = openStory(story);
   nameCalls(kernel);
   kernel.vm.flushing.keepAccounts();
   let told: Told | null = null;
@@ -93,7 +91,6 @@ function beginStory(story: Story): Begun {
       return true;
     },
     told: () => told,
-    userSpaces,
   };
 }
 
@@ -130,7 +127,7 @@ export function beginWorkload(
     finish = null;
     return true;
   };
-  return { kernel, length: null, step, told: () => null, userSpaces: () => [] };
+  return { kernel, length: null, step, told: () => null };
 }
 
 /** The figures of a scenario that names a preset and changes nothing in it; `figures.ts` has those of all others. @throws UnknownNameError */

@@ -30,8 +30,6 @@ export interface Course {
   readonly length: number | null;
   /** What the step that is shown was, for those that tell a story. */
   readonly told: Told | null;
-  /** User address spaces, for `verify`; nothing may be taken back then. */
-  readonly userSpaces: ReturnType<Begun["userSpaces"]>;
   /** From now on steps can be taken back. */
   keep(): void;
   /** Steps can no longer be taken back. */
@@ -88,10 +86,6 @@ export class LiveCourse implements Course {
 
   get told(): Told | null {
     return this.ahead > 0 && this.journal !== null ? this.journal.note : this.begun.told();
-  }
-
-  get userSpaces(): ReturnType<Begun["userSpaces"]> {
-    return this.begun.userSpaces();
   }
 
   keep(): void {

@@ -49,6 +49,6 @@ async function openState(name: string, bytes: Uint8Array): Promise<() => Begun> 
   const told = { title: name, text: `A saved state: ${header.madeBy}.`, found: "", lines: [], look: {} };
   return () => {
     const { kernel } = kernelOfState(name, header, decodeData(body));
-    return { kernel, length: 0, step: () => false, told: () => told, userSpaces: () => [] };
+    return { kernel, length: 0, step: () => false, told: () => told };
   };
 }

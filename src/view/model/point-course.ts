@@ -178,11 +178,6 @@ export class PointCourse implements Course {
     return { title, text: this.text, found: isEnd ? "The point has ended." : "", lines: [], look: {} };
   }
 
-  /** None: experiments keep theirs to themselves. */
-  get userSpaces(): readonly [] {
-    return [];
-  }
-
   /** They are kept anyway. */
   keep(): void {}
 

@@ -44,7 +44,7 @@ function beginReplay(name: string, items: readonly RecordingItem[]): Begun {
       ? "the final state is as recorded"
       : `${others.length + 1} records differ: ${first.part}`;
   };
-  return { kernel, length: steps.length, step, told: () => told, userSpaces: () => [] };
+  return { kernel, length: steps.length, step, told: () => told };
 }
 
 function tell(item: RecordingItem, address: number | null): Pick<Told, "title" | "found"> {

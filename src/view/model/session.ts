@@ -117,7 +117,7 @@ export class Session {
   /** What is wrong in the machine's whole state (`verify`); no call may be under way. */
   verify(): string[] {
     if (this.course.ahead > 0) finish(this.runAnew(this.position, true));
-    return this.kernel.verify(this.course.userSpaces);
+    return this.kernel.verify();
   }
 
   /**

@@ -68,7 +68,7 @@ export function openFtrace(name: string, lines: readonly string[]): () => Begun 
       next++;
       return true;
     };
-    return { kernel: replay.kernel, length: events.length + 1, step, told: () => told, userSpaces: () => [] };
+    return { kernel: replay.kernel, length: events.length + 1, step, told: () => told };
   };
 }
 
@@ -135,5 +135,5 @@ function beginReferences(kinds: readonly number[], addresses: readonly number[],
     const [title, address] = [VERBS[kinds[made - 1]], addresses[made - 1]];
     return { title, text: "", found: formatLinearAddress(address), lines: [], look: { address, cpu: 0 } };
   };
-  return { kernel, length: kinds.length, step, told, userSpaces: () => [] };
+  return { kernel, length: kinds.length, step, told };
 }

@@ -4,6 +4,7 @@ import { type KernelCode, PAGE_SIZE, PageFault, PTE_PRESENT } from "../../../arc
 import {
   __vmallocNodeRange,
   DYNAMIC_ASIDS,
+  exitMmap,
   type MmStruct,
   MODULES_END,
   MODULES_VADDR,
@@ -87,7 +88,42 @@ describe("the kernel half of an address space", () => {
     const module = kernel.run(() => __vmallocNodeRange(kernel.vm, 4096, { ...VMALLOC_REQUEST, range }), 0);
     kernel.machine.cpus[1].store(module, 4, 7);
     expect(kernel.machine.cpus[0].load(module, 4)).toBe(7);
-    expect(kernel.verify([mm])).toEqual([]);
+    expect(kernel.verify()).toEqual([]);
+  });
+});
+
+describe("the address spaces of a kernel", () => {
+  it("are those that were made and have not ended, and verify looks at all of them", () => {
+    const machine = boot();
+    const { kernel, spaces } = machine;
+    const [first, second] = [newSpace(machine, 3), newSpace(machine, 5)];
+    expect([...spaces.mms]).toEqual([first, second]);
+    expect(kernel.verify()).toEqual([]);
+    // No CPU has loaded it, and somebody takes a page away behind the back of its tables.
+    const { memory } = kernel.machine;
+    expect(second.tables.cursor.seek(TEXT)).toBe(1);
+    const { frame } = second.tables.cursor;
+    const before = kernel.pages.references.furtherOf(frame);
+    kernel.pages.references.get(frame);
+    expect(kernel.verify()).toEqual([
+      `frame 0x${frame.toString(16)} has ${before + 2} references, but ${before + 1} holders`,
+    ]);
+    kernel.pages.references.put(frame);
+    memory.writeWord(second.tables.rootFrame, 0, 0);
+    expect(kernel.verify()).toContain("user address space 3: 5 leaves were set and not cleared, but 0 are there");
+  });
+
+  it("stay until the last CPU that borrows one has gone on", () => {
+    const machine = boot();
+    const { kernel, spaces } = machine;
+    const mm = newSpace(machine, 1);
+    const other = newSpace(machine, 1);
+    on(machine, 1, () => spaces.switchTo(mm));
+    on(machine, 1, () => spaces.switchTo(null));
+    kernel.run(exitMmap(spaces, mm), 0);
+    on(machine, 1, () => spaces.switchTo(other));
+    expect([...spaces.mms]).toEqual([other]);
+    expect(kernel.verify()).toEqual([]);
   });
 });
 

@@ -45,7 +45,7 @@ describe("the kernel's working set", () => {
       const one = run(1, false);
       run(1, true);
       const each = (run(8, false) - one) / 7;
-      expect(kernel.verify([mm])).toEqual([]);
+      expect(kernel.verify()).toEqual([]);
       return each;
     };
     // The text of the loop, the stack, flush_tlb_info.

@@ -180,6 +180,11 @@ describe("a saved machine", () => {
     expect(UserSpaces.of(loaded.mm).loaded.map(({ ctxId }) => ctxId)).toEqual(
       UserSpaces.of(kernel.mm).loaded.map(({ ctxId }) => ctxId),
     );
+    const mmsOf = ({ mm }: typeof kernel) => [...UserSpaces.of(mm).mms].map(({ ctxId }) => ctxId);
+    expect(mmsOf(loaded)).toEqual(mmsOf(kernel));
+    // Most of them no CPU has loaded.
+    expect(mmsOf(loaded).length).toBeGreaterThan(2);
+    expect(loaded.verify()).toEqual([]);
     const next = { operations: 200, seed: 2 };
     expect(runOnKernel(loaded, userProcesses, next)).toEqual(runOnKernel(kernel, userProcesses, next));
   });

@@ -16,7 +16,7 @@ export const pcids: Story = {
     const kernel = bootKernel({ cpus: 2, memoryBytes: 2 ** 28 });
     const spaces = UserSpaces.of(kernel.mm);
     const mms = [spaces.mmAlloc(), spaces.mmAlloc()];
-    return { kernel, steps: stepsOf(kernel, spaces, mms), userSpaces: () => mms };
+    return { kernel, steps: stepsOf(kernel, spaces, mms) };
   },
 };
 

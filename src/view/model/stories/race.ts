@@ -22,8 +22,7 @@ export const race: Story = {
   open(): OpenStory {
     const test: ExploreTest = switchAgainstMunmap;
     const explorer = new Explorer({ ...test, kernel: { ...test.kernel, bugs: ["flushSkipsSwitchingCpus"] } });
-    const userSpaces = () => test.userSpaces?.(explorer.situation) ?? [];
-    return { kernel: explorer.kernel, steps: stepsOf(explorer, test), userSpaces };
+    return { kernel: explorer.kernel, steps: stepsOf(explorer, test) };
   },
 };
 

@@ -1,6 +1,5 @@
 /** What a story is: a few steps on a machine of its own, each with a sentence or two and a place to look at. */
 import { formatLinearAddress16, PageFault } from "../../../../arch/index.ts";
-import type { UserSpaceTables } from "../../../../mm/index.ts";
 import { bootKernel, type Kernel, type KernelConfig } from "../../../machine/kernel.ts";
 
 /** The views of the page. */
@@ -57,8 +56,6 @@ interface StoryWithMachine extends StoryHead {
 export interface OpenStory {
   readonly kernel: Kernel;
   readonly steps: readonly StoryStep[];
-  /** All user address spaces that there are; absent: there are none. */
-  readonly userSpaces?: () => readonly UserSpaceTables[];
 }
 
 /** A guided scenario. */
