@@ -5,6 +5,8 @@ import type { SleepingLockUse } from "./sleeping-lock-use.ts";
 export interface RwSemaphoreUse extends SleepingLockUse {
   /** Of the CPUs' clocks. */
   readonly frequencyGhz: number;
+  /** Its count is looked at, before somebody tries to take it at once. */
+  readCount(): void;
   /** An atomic operation on the line of its count: to take it or wait for it, or for a reader that gives it back. */
   touchCount(): void;
   /** A writer that gives it back clears its bit of the count; as with other locks, that is in what taking it costs. */

@@ -115,6 +115,14 @@ export class RwSemaphore {
     } else yield* this.waitToRead();
   }
 
+  /** Takes it to read if that is possible at once (`down_read_trylock`): nobody has it to write or is in the queue. Nobody may act before. */
+  tryDownRead(): boolean {
+    this.use.readCount();
+    if (this.writer !== null || this.queue.length > 0) return false;
+    this.addReader();
+    return true;
+  }
+
   /** Gives it back (`up_read`). */
   *upRead(): KernelCode<void> {
     while (this.loop.mustYield(this)) yield PAUSE_TURN;

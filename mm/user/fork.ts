@@ -15,7 +15,7 @@ import { __GFP_ZERO, GFP_KERNEL } from "../lib/gfp.ts";
 import { USER_END } from "../lib/memory-layout.ts";
 import type { PageTableCursor } from "../page-tables/page-table-cursor.ts";
 import type { MmStruct } from "./mm-struct.ts";
-import { lockForFault, mmapWriteLock, mmapWriteUnlock, unlockAfterFault } from "./mmap-lock.ts";
+import { lockForFault, mmapWriteLock, mmapWriteUnlock, unlockAfterFault, vmfAnonPrepare } from "./mmap-lock.ts";
 import { flushOwedOfMm } from "./user-flush.ts";
 import { exitMmap } from "./user-map.ts";
 import { SHARED_PAGE, USER_PAGE } from "./user-pages.ts";
@@ -93,8 +93,9 @@ export function* doWpPage(spaces: UserSpaces, mm: MmStruct, la: number): KernelC
   if (start < 0 || start >= USER_END) return -EINVAL;
   const { kernel } = spaces;
   const { loop, costs } = kernel;
-  const lock = yield* lockForFault(spaces, mm, start);
+  const locked = yield* lockForFault(spaces, mm, start);
   loop.spend(costs.user.faultCycles);
+  const lock = yield* vmfAnonPrepare(spaces, mm, start, locked);
   if (!mm.pageTableLock.tryTake()) yield* mm.pageTableLock.take();
   const { result, old } = yield* wpPageReuseOrCopy(spaces, mm, start);
   mm.pageTableLock.release();
@@ -135,7 +136,6 @@ function* wpPageReuseOrCopy(
     tables.cursor.allowWrites();
     return { result: 0, old: 0 };
   }
-  mm.vmas.prepareAnonVma(start);
   const frame = pages.allocPages(loop.currentCpu, 0, FRAME_USER, isZero ? GFP_KERNEL | __GFP_ZERO : GFP_KERNEL);
   if (frame === 0) return { result: -ENOMEM, old: 0 };
   kernel.spendOnPages(1);

@@ -24,6 +24,9 @@ function mmapLockUse(kernel: KernelMm, mmLines: MmLines, ctxId: number): RwSemap
   return {
     frequencyGhz: machine.preset.frequencyGhz.value,
     clearCount,
+    readCount() {
+      mmLines.read(ctxId * MM_LINES + MM_LINE_MMAP_LOCK);
+    },
     touchCount() {
       clearCount();
       loop.spend(costs.lock.uncontendedCycles);

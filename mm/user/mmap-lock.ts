@@ -53,14 +53,43 @@ export function* vmaEndRead(spaces: UserSpaces, mm: MmStruct, vma: number): Kern
 }
 
 /**
- * What a page fault locks (`do_user_addr_fault`): the mapping of its page, or `mmap_lock` before 6.4 and while somebody changes the mapping.
+ * What a page fault locks (`do_user_addr_fault`): the mapping of its page, or `mmap_lock` before 6.4, while somebody changes the mapping, and until 6.9 where it
+ * has no `anon_vma` yet.
  * @returns what {@link unlockAfterFault} is given
  */
 export function* lockForFault(spaces: UserSpaces, mm: MmStruct, start: number): KernelCode<number> {
-  const { hasPerVmaLock } = spaces.kernel.version;
+  const { hasPerVmaLock, vmaLockNeedsAnonVma } = spaces.kernel.version;
   const vma = hasPerVmaLock ? yield* lockVmaUnderRcu(spaces, mm, start, start + PAGE_SIZE) : VMA_LOCKED;
-  if (vma === VMA_LOCKED) yield* mmapReadLock(spaces, mm, start, start + PAGE_SIZE);
-  return vma;
+  if (vma !== VMA_LOCKED && !(vmaLockNeedsAnonVma && mm.vmas.lacksAnonVma(start))) return vma;
+  // It looks once it has the mapping's lock.
+  yield* vmaEndRead(spaces, mm, vma);
+  yield* mmapReadLock(spaces, mm, start, start + PAGE_SIZE);
+  return VMA_LOCKED;
+}
+
+/**
+ * A fault that gets its mapping a page of its own sees to it that the page can be found (`vmf_anon_prepare`): the first one of a mapping looks at the neighbours,
+ * whose `anon_vma` it may share, under `mmap_lock`. If it cannot have that at once it begins anew under it. Left out: what is done again then, and the objects
+ * that are made.
+ * @param lock what {@link lockForFault} returned
+ * @returns what {@link unlockAfterFault} is given
+ */
+export function* vmfAnonPrepare(spaces: UserSpaces, mm: MmStruct, start: number, lock: number): KernelCode<number> {
+  if (!mm.vmas.lacksAnonVma(start)) return lock;
+  if (lock === VMA_LOCKED) {
+    mm.vmas.prepareAnonVma(start);
+    return lock;
+  }
+  while (spaces.kernel.loop.mustYield(mm.mmapLock)) yield PAUSE_TURN;
+  if (mm.mmapLock.tryDownRead()) {
+    mm.vmas.prepareAnonVma(start);
+    yield* mmapReadUnlock(mm);
+    return lock;
+  }
+  yield* vmaEndRead(spaces, mm, lock);
+  yield* mmapReadLock(spaces, mm, start, start + PAGE_SIZE);
+  mm.vmas.prepareAnonVma(start);
+  return VMA_LOCKED;
 }
 
 /** Gives back what {@link lockForFault} took. */

@@ -13,7 +13,7 @@ import { EINVAL, ENOMEM } from "../lib/errno.ts";
 import { __GFP_ZERO, GFP_KERNEL } from "../lib/gfp.ts";
 import { doWpPage } from "./fork.ts";
 import type { MmStruct } from "./mm-struct.ts";
-import { lockForFault, unlockAfterFault } from "./mmap-lock.ts";
+import { lockForFault, unlockAfterFault, vmfAnonPrepare } from "./mmap-lock.ts";
 import { isUserRange, SHARED_PAGE, USER_PAGE } from "./user-pages.ts";
 import type { UserSpaces } from "./user-spaces.ts";
 
@@ -42,12 +42,12 @@ export function* doAnonymousPage(spaces: UserSpaces, mm: MmStruct, la: number, i
   if (!isUserRange(start, start + PAGE_SIZE)) return -EINVAL;
   const { kernel } = spaces;
   const { loop, costs } = kernel;
-  const lock = yield* lockForFault(spaces, mm, start);
+  let lock = yield* lockForFault(spaces, mm, start);
   loop.spend(isWrite ? costs.user.faultCycles : costs.user.readFaultCycles);
   kernel.usePath?.("fault");
   kernel.usePath?.("page walk");
   let result = 0;
-  if (isWrite) mm.vmas.prepareAnonVma(start);
+  if (isWrite) lock = yield* vmfAnonPrepare(spaces, mm, start, lock);
   if (mm.tables.cursor.seek(start) !== 1 || !mm.tables.cursor.isLeaf) {
     const frame = isWrite ? mapNewPage(spaces, mm, start) : mapPage(spaces, mm, start, ZERO_PAGE_FRAME, SHARED_PAGE);
     result = Math.min(frame, 0);

@@ -53,6 +53,12 @@ export class Vmas {
     return i < this.ids.length && this.starts[i] <= la && this.keeps[i];
   }
 
+  /** Whether an address is in an anonymous mapping that has had no page of its own yet (`vma_is_anonymous(vma) && !vma->anon_vma`). */
+  lacksAnonVma(la: number): boolean {
+    const i = this.firstEndingBehind(la);
+    return i < this.ids.length && this.starts[i] <= la && !this.keeps[i];
+  }
+
   /** The mapping that holds an address, if one does, gets a page of its own there (`anon_vma_prepare`). */
   prepareAnonVma(la: number): void {
     const i = this.firstEndingBehind(la);

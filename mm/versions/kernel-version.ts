@@ -95,6 +95,13 @@ export interface KernelVersion {
   /** A page fault locks the mapping that it is in, not the whole address space (since 6.4). */
   readonly hasPerVmaLock: boolean;
   /**
+   * A fault in an anonymous mapping that has no `anon_vma` yet gives the mapping's lock back and takes `mmap_lock`, one that only reads too
+   * (`lock_vma_under_rcu`, until 6.9). Later only one that needs a page of its own takes it, for as long as it makes one, and keeps the mapping's lock unless
+   * it cannot have the other at once (`vmf_anon_prepare`; 6.10: commits "mm: delay the check for a NULL anon_vma" and "mm: optimise vmf_anon_prepare() for
+   * VMAs without an anon_vma").
+   */
+  readonly vmaLockNeedsAnonVma: boolean;
+  /**
    * `MADV_DONTNEED` locks the mapping that it is in, not the whole address space (since 6.17: commit a6fde7add78d, "mm: use per_vma lock for
    * MADV_DONTNEED"; `try_vma_read_lock` of `mm/madvise.c`).
    */

@@ -63,6 +63,7 @@ const LINUX_6_12: KernelVersion = {
   gatherEntriesKept: 1,
   gathersTablesWithPages: true,
   hasPerVmaLock: true,
+  vmaLockNeedsAnonVma: false,
   madviseLocksVma: false,
   hasVmaRefcount: false,
   usesInvlpgb: false,
@@ -126,6 +127,7 @@ const LINUX_6_6: KernelVersion = {
   drainRepeats: true,
   lruAddPages: 15,
   lruReleasePages: 32,
+  vmaLockNeedsAnonVma: true,
   gatherEntriesKept: 0,
 };
 

@@ -39,6 +39,7 @@ export const VERSION_ENTRIES: Readonly<Record<VersionEntry, string>> = {
   gatherEntriesKept: "entries that a batch of a gather keeps free (6.9)",
   gathersTablesWithPages: "freed user page tables wait among freed pages (until 6.14)",
   hasPerVmaLock: "page faults lock one mapping (6.4)",
+  vmaLockNeedsAnonVma: "a mapping without a page of its own yet is not locked by itself, also to read (until 6.9)",
   madviseLocksVma: "MADV_DONTNEED locks one mapping (6.17)",
   hasVmaRefcount: "the lock of a mapping is a count of its readers (6.15)",
   usesInvlpgb: "kernel ranges are flushed by INVLPGB where there is such (6.15)",

@@ -41,6 +41,7 @@ function machine(cpus: number): Machine {
       touches("count");
       loop.spend(10);
     },
+    readCount: () => touches("reads count"),
     clearCount: () => touches("clears count"),
     touchOwner: () => touches("owner"),
     readOwner: () => touches("reads owner"),
@@ -106,6 +107,40 @@ function statisticsOf(kind: "write" | "read" | "spinlock"): { readonly contentio
   const statistics = lockStatistics(loop).find((each) => each.name === name);
   return { contentions: statistics?.contentions ?? 0, waited: statistics?.waitTotalCycles ?? 0 };
 }
+
+describe("who tries to take a reader-writer semaphore to read", () => {
+  /** Whether CPU 1 had it at once while CPU 0 has it, with CPU 2 asleep for it or not, and what CPU 1 touched. */
+  function tries(kind: "read" | "write" | "nobody", hasSleeper: boolean) {
+    const on = machine(3);
+    if (kind !== "nobody") on.loop.spawn("holder", 0, holds(on, kind, 0, 50_000, "holder"));
+    if (hasSleeper) on.loop.spawn("sleeper", 2, holds(on, "write", 1000, 100, "sleeper"));
+    let hasIt = false;
+    function* tryer(): KernelCode<void> {
+      on.loop.spend(30_000);
+      yield PAUSE_TURN;
+      hasIt = on.sem.tryDownRead();
+      if (hasIt) yield* on.sem.upRead();
+    }
+    on.loop.spawn("tryer", 1, tryer());
+    on.loop.run();
+    expect(on.sem.isHeld).toBe(false);
+    return { hasIt, touched: on.touched.filter((line) => line.startsWith("1 ")) };
+  }
+
+  it("has it where nobody or only readers do, after a look at the count", () => {
+    expect(tries("nobody", false)).toEqual({
+      hasIt: true,
+      touched: ["1 reads count", "1 count", "1 owner", "1 count"],
+    });
+    expect(tries("read", false).hasIt).toBe(true);
+  });
+
+  it("only looks at the count where a writer has it or somebody is in the queue", () => {
+    expect(tries("write", false)).toEqual({ hasIt: false, touched: ["1 reads count"] });
+    // The writer has spun in vain by then, and sleeps.
+    expect(tries("read", true)).toEqual({ hasIt: false, touched: ["1 reads count"] });
+  });
+});
 
 describe("lock_stat of a reader-writer semaphore", () => {
   it.each(["write", "read"] as const)(

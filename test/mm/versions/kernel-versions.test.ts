@@ -25,6 +25,7 @@ const DIFFERENCES = {
   gatherEntriesKept: [0, 0, 1, 1, 1],
   gathersTablesWithPages: [true, true, true, false, false],
   hasPerVmaLock: [false, true, true, true, true],
+  vmaLockNeedsAnonVma: [true, true, false, false, false],
   madviseLocksVma: [false, false, false, false, true],
   hasVmaRefcount: [false, false, false, true, true],
   usesInvlpgb: [false, false, false, true, true],
