@@ -18,7 +18,16 @@ import type { Vmalloc } from "./vmalloc/vmalloc-state.ts";
 function runnable<A extends readonly unknown[], R>(
   call: (state: Vmalloc, ...args: A) => Blocking<R>,
 ): (state: Vmalloc, ...args: A) => Blocking<R> {
-  return (state, ...args) => (state.loop.isRunning ? call(state, ...args) : asCode(() => call(state, ...args)));
+  return (state, ...args) => (state.loop.isRunning ? call(state, ...args) : codeOf(call, state, args));
+}
+
+/** Apart, as a function object in each of these would cost the host an allocation for each call, and the list of its arguments another. */
+function codeOf<A extends readonly unknown[], R>(
+  call: (state: Vmalloc, ...args: A) => Blocking<R>,
+  state: Vmalloc,
+  args: A,
+): KernelCode<R> {
+  return asCode(() => call(state, ...args));
 }
 
 const publicVfree = runnable(vfree);

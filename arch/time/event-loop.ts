@@ -236,7 +236,7 @@ export class EventLoop extends InterruptedCpus {
     const thread = this.syncThread;
     thread.waiting = false;
     thread.done = false;
-    thread.code = code;
+    thread.begin(code);
     return thread;
   }
 

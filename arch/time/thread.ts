@@ -32,6 +32,24 @@ export type KernelCode<T> = Generator<Pause, T, void>;
  */
 export type CodesInTurn = Generator<KernelCode<unknown>, void, unknown>;
 
+/**
+ * Code deep within a thread's code that has paused. Whatever waits for it would only pass the next step on: so a thread goes on with it alone until it, and
+ * what waits for it in the same way, has ended, and then with its own code, which is told of it.
+ */
+export interface PausedCode {
+  /** Goes on until it pauses; `pausedWithin.code` is then where. Null when it has ended, whether it returned or threw. */
+  goOnAlone(): IteratorYieldResult<Pause> | null;
+}
+
+/** The code that has paused last of those that can go on alone. */
+export const pausedWithin: { code: PausedCode | null } = { code: null };
+
+/**
+ * What such code yields for {@link PAUSE_TURN}: this object, by which a thread knows that it is the code which paused. `yield*` passes it on as it
+ * is; code that resumes other code by hand and yields for itself does not.
+ */
+export const TURN_WITHIN: IteratorYieldResult<Pause> = { done: false, value: PAUSE_TURN };
+
 /** A thread of execution, tied to one CPU until it migrates itself. */
 export class Thread {
   /** What traces and messages call it. */
@@ -62,6 +80,8 @@ export class Thread {
   code: KernelCode<unknown>;
   /** What it runs when that has ended; null for nothing. */
   readonly codes: CodesInTurn | null;
+  /** Where it paused within its code; null where that goes on as a whole. */
+  private within: PausedCode | null = null;
 
   constructor(
     name: string,
@@ -77,9 +97,22 @@ export class Thread {
     this.codes = codes;
   }
 
+  /** Gives it other code, in place of what it ran. */
+  begin(code: KernelCode<unknown>): void {
+    this.code = code;
+    this.within = null;
+  }
+
   /** Goes on until it pauses or all that it runs has ended. */
   next(): IteratorResult<Pause, unknown> {
+    const { within } = this;
+    if (within !== null) {
+      const step = within.goOnAlone();
+      this.within = step === null ? null : pausedWithin.code;
+      if (step !== null) return step;
+    }
     const result = this.code.next();
+    if (result === TURN_WITHIN) this.within = pausedWithin.code;
     return result.done === true && this.codes !== null ? this.nextCode(this.codes, result.value) : result;
   }
 
@@ -90,6 +123,7 @@ export class Thread {
       if (next.done === true) return next;
       this.code = next.value;
       const result = next.value.next();
+      if (result === TURN_WITHIN) this.within = pausedWithin.code;
       if (result.done !== true) return result;
       value = result.value;
     }

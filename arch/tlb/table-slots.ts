@@ -9,12 +9,14 @@ const { SIZE_TABLE } = translation;
 
 /** Notes that there is room for at first; a power of two. */
 const FIRST_ROOM = 16;
+/** Room for none: a CPU has ten TLBs, most of which never hold an entry of a table. */
+const NO_ROOM = new Int32Array(0);
 
 /** Slots that entries of tables were put into, and that may still hold them. */
 export class TableSlots {
   private readonly tlb: TlbSlots;
   /** The notes, and their number: a plain array whose length is set has V8 call its runtime, at each INVLPG. */
-  private slots = new Int32Array(FIRST_ROOM);
+  private slots = NO_ROOM;
   private count = 0;
 
   constructor(tlb: TlbSlots) {
@@ -55,7 +57,8 @@ export class TableSlots {
   /** Leaves out what is noted twice, or no longer holds an entry of a table; if that is less than half, there is room for twice as many. */
   private makeRoom(): void {
     const held = [...new Set(this.slots)].filter((slot) => this.isHeld(slot));
-    if (2 * held.length > this.slots.length) this.slots = new Int32Array(2 * this.slots.length);
+    if (this.slots === NO_ROOM) this.slots = new Int32Array(FIRST_ROOM);
+    else if (2 * held.length > this.slots.length) this.slots = new Int32Array(2 * this.slots.length);
     this.slots.set(held);
     this.count = held.length;
   }

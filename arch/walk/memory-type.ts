@@ -36,6 +36,10 @@ const FIXED_RANGES: ReadonlyMap<number, readonly [number, number]> = new Map([
     [0xc_0000 + i * 0x8000, 0x1000],
   ]),
 ]);
+/** The fixed ranges after reset: write-back. */
+const FIXED_AT_RESET: ReadonlyMap<number, bigint> = new Map(
+  [...FIXED_RANGES.keys()].map((index) => [index, 0x0606_0606_0606_0606n]),
+);
 /** IA32_PAT after reset: WB, WT, UC-, UC, twice. */
 const PAT_AT_RESET = 0x0007_0406_0007_0406n;
 const PAT_VALID = [TYPE_UC, TYPE_WC, TYPE_WT, TYPE_WP, TYPE_WB, TYPE_UC_MINUS];
@@ -50,7 +54,7 @@ export class MemoryTypes {
   private readonly variableRanges: number;
   private readonly base: bigint[];
   private readonly mask: bigint[];
-  private readonly fixed = new Map([...FIXED_RANGES.keys()].map((index) => [index, 0x0606_0606_0606_0606n]));
+  private fixed = FIXED_AT_RESET;
 
   constructor(features: CpuFeatures, maxPhyAddr: number, vendor: VendorRules) {
     this.features = features;
@@ -88,7 +92,7 @@ export class MemoryTypes {
       for (let i = 0; i < 8; i++)
         if (!valid.includes(byte(value, i))) throw refuse(`type ${byte(value, i)} is reserved`);
       if (index === MSR_PAT) this.pat = value;
-      else this.fixed.set(index, value);
+      else this.fixed = new Map(this.fixed).set(index, value);
       return true;
     }
     if (!MTRR_VALID.includes(byte(value, 0)) && (index === MSR_MTRR_DEF_TYPE || (index & 1) === 0)) {

@@ -29,7 +29,7 @@
  * runs a call to its end. The value cannot be reached otherwise; `test/mm/kernel/blocking-calls.test.ts` finds calls whose result
  * is thrown away.
  */
-import { type KernelCode, PAUSE_TURN, type Pause } from "../../arch/time/event-loop.ts";
+import { type KernelCode, type Pause, type PausedCode, pausedWithin, TURN_WITHIN } from "../../arch/time/event-loop.ts";
 import type { SpinLock } from "./lock.ts";
 import type { Mutex } from "./mutex.ts";
 
@@ -168,22 +168,24 @@ export function afterWaiting(
 /** What is gone on with. */
 type Rest = (...args: unknown[]) => Blocking<unknown>;
 
-/** One object serves all: who resumes code only reads it. */
-const TURN: IteratorYieldResult<Pause> = { done: false, value: PAUSE_TURN };
-
 /**
  * Code that waits for other code or for a lock, and then goes on with a function. It does what a generator would, and is an object with
  * methods for the host's sake: on several CPUs a vmalloc waits at each lock through several of them, one in the other. With generators
  * pairs of vmalloc and vfree took 1.15 times as long on 4 CPUs, 1.25 where their arguments were a list.
+ *
+ * A thread that pauses in one goes on there (`PausedCode`): what waits for it, another of its kind or at last a generator, is not looked at before it is
+ * told of the end.
  */
-class Continuation implements Generator<Pause, unknown, void> {
-  /** What is waited for; null when it is the lock, and at the end. */
+class Continuation implements Generator<Pause, unknown, void>, PausedCode {
+  /** What is waited for: other code, the lock, or code that waits for the lock; null at the end. */
   private code: KernelCode<unknown> | null;
   private lock: SpinLock | Mutex | null;
-  private readonly isOfLock: boolean;
   /** What is still to be called; null when it has been, and its own code, if any, is waited for. */
   private rest: Rest | null;
-  private readonly a: unknown;
+  /** Who waits for this one and has something to call then: null if that is no `Continuation`. */
+  private parent: Continuation | null = null;
+  /** What is called with; at the end, what came of it, if nobody was told. */
+  private a: unknown;
   private readonly b: unknown;
   private readonly c: unknown;
   private readonly d: unknown;
@@ -205,7 +207,6 @@ class Continuation implements Generator<Pause, unknown, void> {
   ) {
     this.code = code;
     this.lock = lock;
-    this.isOfLock = lock !== null;
     this.rest = rest;
     this.a = a;
     this.b = b;
@@ -214,6 +215,7 @@ class Continuation implements Generator<Pause, unknown, void> {
     this.e = e;
     this.f = f;
     this.g = g;
+    if (code instanceof Continuation) code.parent = this;
   }
 
   /** As people see it, who print it. */
@@ -227,27 +229,68 @@ class Continuation implements Generator<Pause, unknown, void> {
 
   next(): IteratorResult<Pause, unknown> {
     const { lock } = this;
-    if (lock !== null) {
+    if (lock !== null && this.code === null) {
       // As `lock.take()`, without its code where nobody holds the lock: most often the CPU only has to let others act first.
-      if (lock.mustYield()) return TURN;
-      this.lock = null;
+      if (lock.mustYield()) return this.pausedFor(TURN_WITHIN);
       if (lock.takeFree()) return this.goOn(undefined);
       this.code = lock.takeHeld();
     }
-    if (this.code === null) return { done: true, value: undefined };
+    if (this.code === null) return { done: true, value: this.a };
     return this.after(this.code.next());
   }
 
   return(value: unknown): IteratorResult<Pause, unknown> {
     this.code?.return(undefined);
-    this.end();
+    this.end(undefined);
     return { done: true, value };
   }
 
   throw(failure: unknown): IteratorResult<Pause, unknown> {
     if (this.code !== null) return this.after(this.code.throw(failure));
-    this.end();
+    this.end(undefined);
     throw failure;
+  }
+
+  goOnAlone(): IteratorYieldResult<Pause> | null {
+    let at: Continuation = this;
+    try {
+      for (;;) {
+        const { lock } = at;
+        let found: Blocking<unknown>;
+        if (lock !== null && at.code === null) {
+          if (lock.mustYield()) return at.pausedFor(TURN_WITHIN);
+          if (!lock.takeFree()) {
+            at.code = lock.takeHeld();
+            continue;
+          }
+          found = at.callRest(undefined);
+        } else {
+          const step = (at.code as KernelCode<unknown>).next();
+          // Code of this kind that is waited for has said where it paused.
+          if (step.done !== true) return step === TURN_WITHIN ? step : at.pausedFor(step);
+          if (at.rest === null) {
+            if (at.parent === null) return at.end(step.value);
+            at = at.parent;
+          }
+          found = at.callRest(step.value);
+        }
+        while (isReady(found)) {
+          if (at.parent === null) return at.end(resultOf(found));
+          at = at.parent;
+          found = at.callRest(resultOf(found));
+        }
+        if (found instanceof Continuation) at = found;
+      }
+    } catch (failure) {
+      while (at.parent !== null) at = at.parent;
+      at.fails(failure);
+      return null;
+    }
+  }
+
+  private pausedFor(pause: IteratorYieldResult<Pause>): IteratorYieldResult<Pause> {
+    pausedWithin.code = this;
+    return pause;
   }
 
   /** The code that is waited for has made a step. */
@@ -257,19 +300,39 @@ class Continuation implements Generator<Pause, unknown, void> {
 
   /** What was waited for is there: calls what is left, and waits for that. */
   private goOn(value: unknown): IteratorResult<Pause, unknown> {
-    const { a, b, c, d, e, f, g } = this;
-    const rest = this.rest as Rest;
-    this.rest = null;
-    this.code = null;
-    const found = this.isOfLock ? rest(a, b, c, d, e, f, g) : rest(value, a, b, c, d, e, f, g);
-    if (isReady(found)) return { done: true, value: resultOf(found) };
-    this.code = found;
-    return found.next();
+    const found = this.callRest(value);
+    return isReady(found) ? { done: true, value: resultOf(found) } : found.next();
   }
 
-  private end(): void {
+  /** Calls what is left. Code that comes of it is its own from then on: who waits for this one waits for that. */
+  private callRest(value: unknown): Blocking<unknown> {
+    const { a, b, c, d, e, f, g } = this;
+    const rest = this.rest as Rest;
+    const isOfLock = this.lock !== null;
+    this.end(undefined);
+    const found = isOfLock ? rest(a, b, c, d, e, f, g) : rest(value, a, b, c, d, e, f, g);
+    if (isReady(found)) return found;
+    this.code = found;
+    if (found instanceof Continuation) found.parent = this.parent;
+    return found;
+  }
+
+  private end(value: unknown): null {
     this.code = null;
     this.lock = null;
     this.rest = null;
+    this.a = value;
+    return null;
   }
+
+  /** Throws when it is gone on with. */
+  private fails(failure: unknown): void {
+    this.end(undefined);
+    this.code = failing(failure);
+  }
+}
+
+// biome-ignore lint/correctness/useYield: it is code, which throws when it is gone on with
+function* failing(failure: unknown): KernelCode<never> {
+  throw failure;
 }

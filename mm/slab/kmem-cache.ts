@@ -48,11 +48,10 @@ export class KmemCache implements SlabLayout {
   next = new Int32Array(FIRST_SLABS);
   previous = new Int32Array(FIRST_SLABS);
   node = new Int32Array(FIRST_SLABS);
-  /** By slab, and by object: the CPU that wrote its line last, plus one; 0 for none. On one CPU nobody asks. */
+  /** By slab: the CPU that wrote its line last, plus one; 0 for none. On one CPU nobody asks. */
   slabCpu = new Uint16Array(FIRST_SLABS);
-  objectCpu: Uint16Array<ArrayBuffer> = new Uint16Array(0);
-  /** By object: the free one behind it on its list. */
-  nextFree: Int32Array<ArrayBuffer> = new Int32Array(0);
+  /** By object two numbers, in one cache line of the host: the free one behind it on its list, and who wrote its line last, as in `slabCpu`. */
+  objects: Int32Array<ArrayBuffer> = new Int32Array(0);
   /** One past the highest number that a slab has had; numbers that are not in use are linked by `next`. */
   slabsUsed = 1;
   unusedSlabs = 0;
@@ -100,7 +99,7 @@ export class KmemCache implements SlabLayout {
     const cpu = this.loop.currentCpu;
     const object = this.freelist[cpu];
     if (object === 0) return this.___slabAlloc(cpu);
-    this.freelist[cpu] = this.nextFree[object];
+    this.freelist[cpu] = this.objects[2 * object];
     if (!this.isAlone) this.write(object);
     return object;
   }
@@ -115,21 +114,22 @@ export class KmemCache implements SlabLayout {
     }
     if (object === 0) return;
     if (!this.isAlone) this.write(object);
-    this.nextFree[object] = this.freelist[cpu];
+    this.objects[2 * object] = this.freelist[cpu];
     this.freelist[cpu] = object;
   }
 
   /** The current CPU writes an object; 0 is none. */
   write(object: number): void {
-    const cpu = this.loop.currentCpu;
-    if (this.objectCpu[object] === cpu + 1) return;
-    if (this.objectCpu[object] !== 0) this.loop.lines.takeOver(this.objectCpu[object] - 1, 1);
-    this.objectCpu[object] = cpu + 1;
+    const [writer, self] = [2 * object + 1, this.loop.currentCpu + 1];
+    const was = this.objects[writer];
+    if (was === self) return;
+    if (was !== 0) this.loop.lines.takeOver(was - 1, 1);
+    this.objects[writer] = self;
   }
 
   /** The current CPU has got an object's line in another way; 0 is none. */
   hasTakenOver(object: number): void {
-    if (object !== 0) this.objectCpu[object] = this.loop.currentCpu + 1;
+    if (object !== 0) this.objects[2 * object + 1] = this.loop.currentCpu + 1;
   }
 
   /** Numbers of objects that a slab takes up. */
@@ -160,7 +160,7 @@ export class KmemCache implements SlabLayout {
   /** Objects from `object` on that list each other. */
   lengthOf(object: number): number {
     let length = 0;
-    for (let at = object; at !== 0; at = this.nextFree[at]) length++;
+    for (let at = object; at !== 0; at = this.objects[2 * at]) length++;
     return length;
   }
 
@@ -180,8 +180,7 @@ export class KmemCache implements SlabLayout {
 
   private growObjects(): void {
     const objects = this.where.length << this.shift;
-    this.nextFree = growInt32(this.nextFree, objects);
-    this.objectCpu = growUint16(this.objectCpu, objects);
+    this.objects = growInt32(this.objects, 2 * objects);
   }
 
   /** The CPU's list is empty (`___slab_alloc`): what others have freed to its slab, a partial slab, or a new one. */
@@ -195,7 +194,7 @@ export class KmemCache implements SlabLayout {
       freelist = this.freezeSlab(slab);
       this.slab[cpu] = slab;
     }
-    this.freelist[cpu] = this.nextFree[freelist];
+    this.freelist[cpu] = this.objects[2 * freelist];
     if (!this.isAlone) this.write(freelist);
     return freelist;
   }
@@ -276,7 +275,7 @@ export class KmemCache implements SlabLayout {
     const goesBack = this.becomesEmpty(slab) && isOfNode && this.nrPartial[this.node[slab]] >= this.minPartial;
     if (takesLock) this.holdListLock(this.node[slab], goesBack ? 1 : 0);
     this.exchange(slab);
-    this.nextFree[object] = this.slabFreelist[slab];
+    this.objects[2 * object] = this.slabFreelist[slab];
     this.slabFreelist[slab] = object;
     this.inuse[slab]--;
     if (goesBack) {
@@ -342,8 +341,8 @@ export class KmemCache implements SlabLayout {
     }
     const first = slab << this.shift;
     const holder = this.isAlone ? 0 : loop.currentCpu + 1;
-    for (let i = 0; i < objectsPerSlab; i++) this.nextFree[first + i] = i + 1 < objectsPerSlab ? first + i + 1 : 0;
-    this.objectCpu.fill(holder, first, first + objectsPerSlab);
+    for (let i = 1; i <= objectsPerSlab; i++)
+      this.objects.set([i < objectsPerSlab ? first + i : 0, holder], 2 * (first + i - 1));
     this.slabCpu[slab] = holder;
     this.slabFreelist[slab] = first;
     this.inuse[slab] = 0;

@@ -77,14 +77,21 @@ function captureCache(cache: KmemCache): SlabCacheState {
     node: cache.node.slice(0, slabsUsed),
     slabCpu: cache.slabCpu.slice(0, slabsUsed),
     unused: cache.unusedSlabs,
-    nextFree: cache.nextFree.slice(0, objects),
-    objectCpu: cache.objectCpu.slice(0, objects),
+    ...captureObjects(cache, objects),
   };
+}
+
+function captureObjects(cache: KmemCache, objects: number): Pick<SlabCacheState, "nextFree" | "objectCpu"> {
+  const [nextFree, objectCpu] = [new Int32Array(objects), new Uint16Array(objects)];
+  for (let object = 0; object < objects; object++) {
+    nextFree[object] = cache.objects[2 * object];
+    objectCpu[object] = cache.objects[2 * object + 1];
+  }
+  return { nextFree, objectCpu };
 }
 
 function restoreCache(cache: KmemCache, state: SlabCacheState): void {
   const slabs = state.where.length;
-  const objects = slabs * cache.slotsPerSlab;
   checkCache(cache, state);
   cache.growTo(slabs);
   cache.slabsUsed = slabs;
@@ -104,10 +111,12 @@ function restoreCache(cache: KmemCache, state: SlabCacheState): void {
     ["slabs", cache.previous.subarray(0, slabs), state.previous],
     ["slabs", cache.node.subarray(0, slabs), state.node],
     ["slabs", cache.slabCpu.subarray(0, slabs), state.slabCpu],
-    ["objects", cache.nextFree.subarray(0, objects), state.nextFree],
-    ["objects", cache.objectCpu.subarray(0, objects), state.objectCpu],
   ];
   for (const [of, now, saved] of pairs) restoreArray(`slab cache ${cache.name}`, of, now, saved);
+  for (let object = 0; object < state.nextFree.length; object++) {
+    cache.objects[2 * object] = state.nextFree[object];
+    cache.objects[2 * object + 1] = state.objectCpu[object];
+  }
   restoreIrqLocks(`slab cache ${cache.name}`, cache.listLocks, cache.slab.length, state.lockCpu);
 }
 
@@ -121,6 +130,8 @@ function checkCache(cache: KmemCache, state: SlabCacheState): void {
   const slabNumbers = [state.cpuSlab, state.cpuPartial, state.nodeHead, state.nodeTail, state.next, state.previous];
   const slabsFit = slabs > 0 && isBelow(slabs)(state.unused) && slabNumbers.every((all) => all.every(isBelow(slabs)));
   checkState(of, slabsFit, `has slabs up to ${slabs - 1}`);
+  for (const { length } of [state.nextFree, state.objectCpu])
+    checkState(of, length === objects, `objects are ${objects}, not ${length}`);
   const objectNumbers = [state.cpuFreelist, state.freelist, state.nextFree];
   checkState(
     of,

@@ -120,7 +120,7 @@ class SlabCheck {
     const firstOfSlab = slab * cache.slotsPerSlab;
     const end = firstOfSlab + cache.objectsPerSlab;
     let count = 0;
-    for (let object = first; object !== 0; object = cache.nextFree[object], count++) {
+    for (let object = first; object !== 0; object = cache.objects[2 * object], count++) {
       if (object < firstOfSlab || object >= end) {
         this.add(`${list} has object ${object}, which is not of that slab`);
         return count;

@@ -3,7 +3,7 @@
  * at most one tree and on at most one list at a time, as in the kernel, so it has one set of links for each.
  */
 
-import { growFloat64, growInt32, growUint8, nextCapacity } from "../../lib/grow.ts";
+import { growUint8, nextCapacity } from "../../lib/grow.ts";
 import type { KmemCache } from "../../slab/kmem-cache.ts";
 
 /** The area is a `vm_map_ram` area, of either kind. */
@@ -16,30 +16,36 @@ export const VMAP_FLAGS_MASK = 0x3;
 /** What stands in the place of a lazily freed area's vm_struct when CPU 0 has freed it; the others are below. */
 const FREED_BY_0 = -1;
 
-/** The number of an area is a multiple of this, the doubles of its record. */
-const STEP = 6;
+/** log2 of the doubles of a record. The number of an area is a multiple of these. */
+const SHIFT = 3;
+const STEP = 1 << SHIFT;
 const RECORD_BYTES = 8 * STEP;
+/**
+ * Where records begin in their buffer: a large one begins 16 bytes behind the beginning of a page of the host, where the C library (glibc) keeps its
+ * size, and a record shall lie in one cache line of the host.
+ */
+const FIRST_BYTE = 48;
 /** Records, not bytes or doubles. */
 const FIRST_CAPACITY = 256;
 /** log2 of the records in a block of storage that holds gaps only. */
 const GAP_BLOCK_SHIFT = 6;
 const GAP_BLOCK_STEP = STEP << GAP_BLOCK_SHIFT;
+const GAP_BLOCK_STEP_SHIFT = SHIFT + GAP_BLOCK_SHIFT;
 
 /**
- * Storage for vmap areas and for the heads of the lists they are on. An area is a record of six doubles, each field seen
+ * Storage for vmap areas and for the heads of the lists they are on. An area is a record of eight doubles, a cache line of the host, each field seen
  * through a view of its own: field of doubles `f` is `f[area]`, field of words `f[2 * area]`. (What is done with an area looks
  * at most of its fields; with one array a field the host would have a cache and TLB miss for each.)
  */
 export class VmapAreas {
-  private buffer = new ArrayBuffer(RECORD_BYTES * FIRST_CAPACITY);
-  private doubles = new Float64Array(this.buffer);
-  private words = new Int32Array(this.buffer);
+  private buffer = new ArrayBuffer(FIRST_BYTE + RECORD_BYTES * FIRST_CAPACITY);
+  private words = new Int32Array(this.buffer, FIRST_BYTE);
   /** First byte. */
-  start = this.doubles;
+  start = new Float64Array(this.buffer, FIRST_BYTE);
   /** Tree links: left child at `2 * area`, right child at `2 * area + 1`. */
   child = this.words.subarray(2);
   /** One past the last byte. */
-  end = this.doubles.subarray(2);
+  end = this.start.subarray(2);
   /** Tree link, at `2 * area`: parent, 0 at the root. */
   parent = this.words.subarray(6);
   /** Tree link, at `2 * area`: 1 for a black node, 0 for a red one. */
@@ -55,7 +61,9 @@ export class VmapAreas {
    * In the free tree, in place of {@link uses} (a union, as in the kernel): the size of the largest area of the subtree below,
    * this one included.
    */
-  subtreeMaxSize = this.doubles.subarray(5);
+  subtreeMaxSize = this.start.subarray(5);
+  /** At `2 * area`: the area's object of the cache; 0 for none. */
+  private objects = this.words.subarray(12);
   /** Areas in use, list heads not counted. */
   liveCount = 0;
   /** `vmap_area_cachep`: what an area's object goes back to; null where objects are not kept. */
@@ -66,8 +74,6 @@ export class VmapAreas {
   private used = STEP;
   private freeHead = 0;
   private gapFreeHead = 0;
-  /** By record: the area's object of the cache; 0 for none. */
-  private objects = new Int32Array(FIRST_CAPACITY);
   /** By block of storage: 1 for one that holds gaps only. */
   private gapBlock = new Uint8Array(FIRST_CAPACITY >> GAP_BLOCK_SHIFT);
 
@@ -100,20 +106,19 @@ export class VmapAreas {
 
   /** The area's object of the cache; 0 for none. */
   objectOf(area: number): number {
-    return this.objects[(area / STEP) | 0];
+    return this.objects[2 * area];
   }
 
   /** Sets the object of the cache that the area is kept in. */
   setObject(area: number, object: number): void {
-    this.objects[(area / STEP) | 0] = object;
+    this.objects[2 * area] = object;
   }
 
   /** Gives an area's storage and its object back. It must be in no tree and on no list. */
   release(area: number): void {
     this.liveCount--;
-    const at = (area / STEP) | 0;
-    if (this.cache !== null) this.cache.kmemCacheFree(this.objects[at]);
-    this.objects[at] = 0;
+    if (this.cache !== null) this.cache.kmemCacheFree(this.objects[2 * area]);
+    this.objects[2 * area] = 0;
     if (this.isInGapBlock(area)) {
       this.links[2 * area] = this.gapFreeHead;
       this.gapFreeHead = area;
@@ -292,11 +297,11 @@ export class VmapAreas {
 
   /** Bytes of host memory held. */
   get hostBytes(): number {
-    return this.buffer.byteLength + this.objects.byteLength + this.gapBlock.byteLength;
+    return this.buffer.byteLength + this.gapBlock.byteLength;
   }
 
   private isInGapBlock(area: number): boolean {
-    return this.gapBlock[(area / GAP_BLOCK_STEP) | 0] !== 0;
+    return this.gapBlock[area >> GAP_BLOCK_STEP_SHIFT] !== 0;
   }
 
   private take(): number {
@@ -319,7 +324,7 @@ export class VmapAreas {
   private takeGapBlock(): number {
     while (this.used % GAP_BLOCK_STEP !== 0) this.releaseListHead(this.takeUnused());
     const first = this.takeUnused();
-    this.gapBlock[first / GAP_BLOCK_STEP] = 1;
+    this.gapBlock[first >> GAP_BLOCK_STEP_SHIFT] = 1;
     let last = first;
     while (this.used % GAP_BLOCK_STEP !== 0) {
       const area = this.takeUnused();
@@ -333,18 +338,19 @@ export class VmapAreas {
   private grow(): void {
     const records = nextCapacity(this.capacity / STEP);
     this.capacity = STEP * records;
-    this.objects = growInt32(this.objects, records);
     this.gapBlock = growUint8(this.gapBlock, records >> GAP_BLOCK_SHIFT);
-    this.doubles = growFloat64(this.doubles, this.capacity);
-    this.buffer = this.doubles.buffer;
-    this.words = new Int32Array(this.buffer);
-    this.start = this.doubles;
+    const { words } = this;
+    this.buffer = new ArrayBuffer(FIRST_BYTE + RECORD_BYTES * records);
+    this.words = new Int32Array(this.buffer, FIRST_BYTE);
+    this.words.set(words);
+    this.start = new Float64Array(this.buffer, FIRST_BYTE);
     this.child = this.words.subarray(2);
-    this.end = this.doubles.subarray(2);
+    this.end = this.start.subarray(2);
     this.parent = this.words.subarray(6);
     this.black = this.words.subarray(7);
     this.links = this.words.subarray(8);
     this.uses = this.words.subarray(10);
-    this.subtreeMaxSize = this.doubles.subarray(5);
+    this.subtreeMaxSize = this.start.subarray(5);
+    this.objects = this.words.subarray(12);
   }
 }

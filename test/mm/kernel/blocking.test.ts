@@ -14,6 +14,7 @@ import {
 } from "../../../mm/kernel/blocking.ts";
 import { DEFAULT_KERNEL_COSTS } from "../../../mm/kernel/kernel-costs.ts";
 import { SpinLock } from "../../../mm/kernel/lock.ts";
+import { randomStream } from "../../../src/machine/random.ts";
 
 const VALUES = [0, 42, -12, 0xffff_c900_0000, undefined, true, false];
 
@@ -157,6 +158,107 @@ describe("afterLock", () => {
     );
     loop.run();
     expect(log).toEqual(["released", "second waiter"]);
+  });
+});
+
+describe("code that goes on alone where it paused", () => {
+  type Way = (code: KernelCode<number>) => KernelCode<number>;
+  /** Resumes code by hand and yields for itself, so that its thread never goes on within it. */
+  function* byHand<T>(code: KernelCode<T>): KernelCode<T> {
+    for (;;) {
+      const step = code.next();
+      if (step.done === true) return step.value;
+      yield step.value;
+    }
+  }
+
+  /** Four CPUs make random calls that wait for locks and for each other's results, and fail at times; what they did when. */
+  function logOf(seed: number, way: Way): string[] {
+    const { between } = randomStream(seed);
+    const below = (end: number): number => between(0, end - 1);
+    const loop = new EventLoop(4);
+    const locks = ["a", "b"].map((name) => new SpinLock(name, loop, DEFAULT_KERNEL_COSTS.lock));
+    const log: string[] = [];
+    const say = (what: string): void => {
+      log.push(`${loop.nowCycles()} ${loop.currentThread?.name}: ${what}`);
+    };
+    const ended = (value: number, depth: number, name: string): Blocking<number> => {
+      say(`${name} has ${value}`);
+      loop.spend(below(300));
+      if (below(12) === 0) throw new Error(`${name} fails`);
+      return below(3) > 0 ? callOf(depth - 1, `${name}e`) : ready(value + depth);
+    };
+    const held = (lock: SpinLock, depth: number, name: string): Blocking<number> => {
+      say(`${name} has ${lock.name}`);
+      loop.spend(below(300));
+      lock.release();
+      return below(2) > 0 ? callOf(depth - 1, `${name}h`) : ready(depth);
+    };
+    function* caught(depth: number, name: string): KernelCode<number> {
+      try {
+        return (yield* wait(callOf(depth - 1, `${name}g`))) + 1;
+      } catch (failure) {
+        say(`${name} catches ${String(failure)}`);
+        return below(10);
+      } finally {
+        say(`${name} is left`);
+      }
+    }
+    const callOf = (depth: number, name: string): Blocking<number> => {
+      const kind = depth <= 0 ? 0 : below(8);
+      const lock = locks[below(2)];
+      if (kind === 0) return ready(below(100));
+      if (kind === 1) return caught(depth, name);
+      if (kind < 4) return afterCall(callOf(depth - 1, `${name}c`), ended, depth, name);
+      return afterLock(lock, held, lock, depth, name);
+    };
+    for (let cpu = 0; cpu < 4; cpu++) loop.spawn(`cpu ${cpu}`, cpu, way(caught(12, "")));
+    loop.run();
+    return [...log, ...Array.from(loop.clockCycles, String)];
+  }
+
+  it("does the same at the same times as code that is resumed as a whole", () => {
+    let waits = 0;
+    for (let seed = 1; seed <= 300; seed++) {
+      const log = logOf(seed, (code) => code);
+      expect(log, `seed ${seed}`).toEqual(logOf(seed, byHand));
+      waits += log.filter((line) => line.includes("has a")).length;
+    }
+    expect(waits).toBeGreaterThan(300);
+  });
+
+  it("leaves code that resumes other code by hand each of its steps", () => {
+    /** Two CPUs take a lock in turns, `take` by `take`; how often each has to resume that by hand. */
+    const stepsOf = (take: (loop: EventLoop, lock: SpinLock) => KernelCode<void>): number[] => {
+      const { loop, lock } = lockOf(2);
+      const steps = [0, 0];
+      function* counted(cpu: number, code: KernelCode<void>): KernelCode<void> {
+        for (let step = code.next(); step.done !== true; step = code.next()) {
+          steps[cpu]++;
+          yield step.value;
+        }
+      }
+      for (const cpu of [0, 1]) loop.spawn(`cpu ${cpu}`, cpu, counted(cpu, take(loop, lock)));
+      loop.run();
+      return steps;
+    };
+    const objects = stepsOf((loop, lock) => {
+      const again = (left: number): Blocking<void> => {
+        lock.release();
+        loop.spend(500);
+        return left === 0 ? DONE : afterLock(lock, again, left - 1);
+      };
+      return asCode(() => afterLock(lock, again, 5));
+    });
+    const generators = stepsOf(function* (loop, lock) {
+      for (let i = 0; i <= 5; i++) {
+        if (!lock.tryTake()) yield* lock.take();
+        lock.release();
+        loop.spend(500);
+      }
+    });
+    expect(objects).toEqual(generators);
+    expect(Math.min(...objects)).toBeGreaterThan(3);
   });
 });
 

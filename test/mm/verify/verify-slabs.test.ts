@@ -75,7 +75,7 @@ describe("a broken slab cache", () => {
       "has an object twice",
       (cache) => {
         const first = cache.slabFreelist[cache.nodeHead[0]];
-        cache.nextFree[first] = first;
+        cache.objects[2 * first] = first;
       },
       "is free twice",
     ],
