@@ -8,6 +8,8 @@
  * before any more are dropped.
  */
 import { CPUS_MAX } from "../isa/limits.ts";
+import { bringRow, endOfRow, type HoldGroups, leaderOf } from "./hold-groups.ts";
+import { ARRIVED, CPU, HOLD_NUMBERS, HOLD_SHIFT, ORDER, PAID, UNTIL, WAITED, WORKS } from "./hold-numbers.ts";
 
 /** What it takes to hand the lock over. */
 export interface HandOver {
@@ -33,22 +35,6 @@ export interface LateCpus {
 
 /** Holds that there is room for at first. */
 const FIRST_HOLDS = 8;
-/** log2 of the numbers of a hold: as many as a cache line of the host has. */
-const HOLD_SHIFT = 3;
-/** Of a hold: whose it is. */
-const CPU = 0;
-/** When that came for it. */
-const ARRIVED = 1;
-/** How long it works under the lock, handing over left out. */
-const WORKS = 2;
-/** When it ends. */
-const UNTIL = 3;
-/** When it ended by its CPU's clock, which never goes back: then or, when others before it have gone behind it since, later. */
-const PAID = 4;
-/** How long it was said to have waited. */
-const WAITED = 5;
-/** Numbers of a hold that are used. */
-const HOLD_NUMBERS = 6;
 /** Holds that are kept at most: who comes before the oldest of so many is served as if it had never been. */
 export const HOLDS_MAX = 4096;
 
@@ -81,6 +67,8 @@ export class HoldQueue {
   private readonly handOver: HandOver;
   /** Where the one that comes now is put in. */
   private place = 0;
+  /** What it is in order of. */
+  private order = 0;
   /** Nobody comes before this time any more. */
   private floorCycles = 0;
   /** Whose hold was dropped last, which is before all that are kept; -1 for nobody's. */
@@ -114,6 +102,7 @@ export class HoldQueue {
 
   /** Adds a hold that begins when all others are over, of which there are few. */
   append(cpu: number, atCycles: number, untilCycles: number): void {
+    this.order = atCycles;
     this.put((this.first + this.count++) << HOLD_SHIFT, cpu, atCycles, 0, untilCycles - atCycles, untilCycles);
   }
 
@@ -128,8 +117,28 @@ export class HoldQueue {
     const { holds, first } = this;
     let place = first + this.count;
     if (place > first && atCycles < holds[((place - 1) << HOLD_SHIFT) | UNTIL])
-      while (place > first && holds[((place - 1) << HOLD_SHIFT) | ARRIVED] > atCycles) place--;
+      while (place > first && holds[((place - 1) << HOLD_SHIFT) | ORDER] > atCycles) place--;
     this.place = place;
+    this.order = atCycles;
+    return place > first ? Math.max(atCycles, holds[((place - 1) << HOLD_SHIFT) | UNTIL]) : atCycles;
+  }
+
+  /**
+   * The CPU that has {@link come} has the lock with its group (`hold-groups.ts`). {@link serve} is to follow.
+   * @returns when the one before it gives the lock back, or `atCycles`
+   */
+  comeWithGroup(cpu: number, atCycles: number, groups: HoldGroups): number {
+    const { holds, first } = this;
+    const end = first + this.count;
+    const leader = leaderOf(holds, first, this.place, cpu, atCycles, groups.groupOf);
+    if (leader >= 0) {
+      this.place = endOfRow(holds, leader, end, groups.groupOf);
+      this.order = holds[(leader << HOLD_SHIFT) | ORDER];
+    } else if (this.place < end && this.place > first) {
+      const freeAt = Math.max(atCycles, holds[((this.place - 1) << HOLD_SHIFT) | UNTIL]);
+      bringRow(holds, this.place, end, cpu, freeAt, atCycles, groups);
+    }
+    const { place } = this;
     return place > first ? Math.max(atCycles, holds[((place - 1) << HOLD_SHIFT) | UNTIL]) : atCycles;
   }
 
@@ -145,6 +154,11 @@ export class HoldQueue {
       this.droppedCpu = holds[(first++ << HOLD_SHIFT) | CPU];
     this.count = end - first;
     this.first = first;
+  }
+
+  /** Whether others that have come have the lock after the one that has {@link come}. */
+  get isBeforeOthers(): boolean {
+    return this.place < this.first + this.count;
   }
 
   /** The CPU that has the lock before the one that has {@link come}; -1 for nobody. */
@@ -179,6 +193,7 @@ export class HoldQueue {
     holds[hold | UNTIL] = untilCycles;
     holds[hold | PAID] = untilCycles;
     holds[hold | WAITED] = waitedCycles;
+    holds[hold | ORDER] = this.order;
   }
 
   /** Holds from `at` on come after one that was not there before. */
@@ -199,7 +214,7 @@ export class HoldQueue {
     const { holds } = this;
     let earliest = at;
     let comes = this.comesAt(at);
-    for (let i = at + 1; i < end && holds[(i << HOLD_SHIFT) | ARRIVED] < comes; i++) {
+    for (let i = at + 1; i < end && holds[(i << HOLD_SHIFT) | ORDER] < comes; i++) {
       const when = this.comesAt(i);
       if (when < comes) {
         comes = when;
@@ -216,7 +231,7 @@ export class HoldQueue {
   /** When the CPU of the hold at `i` comes for it, now that it may be later. */
   private comesAt(i: number): number {
     const hold = i << HOLD_SHIFT;
-    return this.holds[hold | ARRIVED] + late.cycles[this.holds[hold | CPU]];
+    return this.holds[hold | ORDER] + late.cycles[this.holds[hold | CPU]];
   }
 
   /** Says when the hold at `i` ends, now that those before it are known; whether that is another time than before. */
@@ -233,6 +248,7 @@ export class HoldQueue {
     const until = comes + waits + handOver + holds[hold | WORKS];
     const isAsBefore = until === holds[hold | UNTIL] && wasLate === 0;
     holds[hold | ARRIVED] = comes;
+    holds[hold | ORDER] += wasLate;
     holds[hold | UNTIL] = until;
     if (waits > holds[hold | WAITED]) {
       this.handOver.waitsLonger(holds[hold | WAITED], waits);

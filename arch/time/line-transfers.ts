@@ -3,11 +3,16 @@
  * whichever of them the event loop runs first. Who comes late queues as for a fair lock (`hold-queue.ts`): behind those who came before
  * its time, and those after it are put behind it. So nobody waits for longer than each other CPU has the line once.
  *
+ * Cores that share a last-level cache have a line in a row (`hold-groups.ts`): a core that comes to write it before one of its cluster has got it has it right
+ * after that one, by the short way, and those of other clusters that came earlier have it after both. That caches serve their own cores first is assumed.
+ * Where several cores of a cluster come for one line it goes round as fast as was measured only so (docs/costs.md, vmalloc and vfree with vmap nodes).
+ *
  * Most lines are free when somebody comes for them, at a time after all that were there before: of these the last transfer is kept, and the one
  * before it as long as others may come before its end. A line has a queue from when more than that is to be known, or a CPU comes before the
  * last transfer is over, until a CPU comes when all in the queue are. In pairs of vmalloc and vfree on 1024 CPUs half of the CPUs that came for a
  * line which others may still come before found one transfer only, which was over.
  */
+import type { HoldGroups } from "./hold-groups.ts";
 import { type HandOver, HoldQueue, type LateCpus } from "./hold-queue.ts";
 import {
   type LineNumbers,
@@ -16,6 +21,7 @@ import {
   TIME_UNTIL,
   TIME_UNTIL_BEFORE,
   TIMES_SHIFT,
+  WORD_HOLDER,
   WORD_MOVER,
   WORD_MOVER_BEFORE,
   WORDS_SHIFT,
@@ -44,6 +50,7 @@ export class LineTransfers implements HandOver {
   private readonly clockCycles: Float64Array;
   private readonly waitedCycles: Float64Array;
   private readonly lines: LineNumbers;
+  private readonly clusters: HoldGroups | null;
   /** Queues in use, then spare ones. */
   private readonly queues: HoldQueue[] = [];
   private queueCount = 0;
@@ -55,8 +62,12 @@ export class LineTransfers implements HandOver {
   private readonly moved = new Uint32Array(MOVED_MAX);
   private movedCount = 0;
 
-  /** @param waitedCycles by CPU: what it has waited for lines */
-  constructor(clock: TransferClock, lines: LineNumbers, waitedCycles: Float64Array) {
+  /**
+   * @param waitedCycles by CPU: what it has waited for lines
+   * @param clusters CPUs that share a last-level cache; null when these are all of a socket
+   */
+  constructor(clock: TransferClock, lines: LineNumbers, waitedCycles: Float64Array, clusters: HoldGroups | null) {
+    this.clusters = clusters;
     this.clock = clock;
     this.clockCycles = clock.clockCycles;
     this.waitedCycles = waitedCycles;
@@ -68,8 +79,11 @@ export class LineTransfers implements HandOver {
     return this.queueCount;
   }
 
-  /** `cpu` comes for a line now, which takes `transferCycles` to come and is kept for `workCycles`: its clock goes on to the end of that. */
-  serve(line: number, cpu: number, transferCycles: number, workCycles: number): void {
+  /**
+   * `cpu` comes for a line now, which takes `transferCycles` to come and is kept for `workCycles`: its clock goes on to the end of that.
+   * @param inRow whether it has the line in a row with those of its cluster
+   */
+  serve(line: number, cpu: number, transferCycles: number, workCycles: number, inRow = false): void {
     if (this.run !== this.clock.interrupts.run) this.beginRun();
     const now = this.clockCycles[cpu];
     const { times, words } = this.lines;
@@ -79,7 +93,7 @@ export class LineTransfers implements HandOver {
     const mover = (line << WORDS_SHIFT) | WORD_MOVER;
     if (until > floor) {
       if (now < until || words[mover] < 0 || times[at | TIME_UNTIL_BEFORE] > floor) {
-        this.serveQueued(line, cpu, floor, transferCycles, workCycles);
+        this.serveQueued(line, cpu, floor, transferCycles, workCycles, inRow);
         return;
       }
       times[at | TIME_ARRIVED_BEFORE] = times[at | TIME_ARRIVED];
@@ -134,16 +148,26 @@ export class LineTransfers implements HandOver {
     floorCycles: number,
     transferCycles: number,
     workCycles: number,
+    inRow: boolean,
   ): void {
     const now = this.clockCycles[cpu];
     const { times, words } = this.lines;
+    const { clusters } = this;
     const mover = words[(line << WORDS_SHIFT) | WORD_MOVER];
     const queue = mover < 0 ? this.queues[-1 - mover] : this.newQueue(line, floorCycles);
-    const freeAt = queue.come(now, floorCycles);
-    const cycles = transferCycles + workCycles;
+    let freeAt = queue.come(now, floorCycles);
+    let transfer = transferCycles;
+    if (inRow && clusters !== null && freeAt > now) {
+      freeAt = queue.comeWithGroup(cpu, now, clusters);
+      if (queue.isBeforeOthers) {
+        if (queue.predecessor >= 0) transfer = clusters.takeOverCycles(queue.predecessor, cpu);
+        words[(line << WORDS_SHIFT) | WORD_HOLDER] = queue.lastCpu + 1;
+      }
+    }
+    const cycles = transfer + workCycles;
     queue.serve(cpu, now, freeAt - now, cycles, freeAt + cycles);
     times[(line << TIMES_SHIFT) | TIME_UNTIL] = queue.untilCycles;
-    const waited = freeAt - now + transferCycles;
+    const waited = freeAt - now + transfer;
     this.waitedCycles[cpu] += waited;
     this.clockCycles[cpu] = now + waited + workCycles;
   }

@@ -236,7 +236,7 @@ export class Vmalloc {
 
   /** Changes the number of lazily freed pages, an atomic that all CPUs share; the new one. */
   addLazyNr(pages: number): number {
-    this.loop.lines.write(this.lines.lazyNr);
+    this.loop.lines.write(this.lines.counters);
     this.loop.spend(this.costs.lock.uncontendedCycles);
     this.lazyNr += pages;
     return this.lazyNr;
@@ -244,7 +244,7 @@ export class Vmalloc {
 
   /** Changes the number of pages that vmalloc holds, an atomic that all CPUs share. */
   addNrVmallocPages(pages: number): void {
-    this.loop.lines.write(this.lines.nrVmallocPages);
+    this.loop.lines.write(this.lines.counters);
     this.loop.spend(this.costs.lock.uncontendedCycles);
     this.nrVmallocPages += pages;
   }

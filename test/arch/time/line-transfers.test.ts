@@ -51,7 +51,7 @@ function machine(cpus: number, lineCount = LINES) {
   const lines = new LineNumbers();
   lines.grow(lineCount);
   const waitedCycles = new Float64Array(cpus);
-  const transfers = new LineTransfers(clock, lines, waitedCycles);
+  const transfers = new LineTransfers(clock, lines, waitedCycles, null);
   return { clock, transfers, waitedCycles };
 }
 
