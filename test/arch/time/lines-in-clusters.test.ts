@@ -113,7 +113,7 @@ describe("a line that cores of several clusters write", () => {
     fc.assert(
       fc.property(programsOf(60, cycles(100, 900)), (programs) => {
         const last = Math.max(...model(programs));
-        expect(Math.abs(Math.max(...inTurns(programs)) - last)).toBeLessThan(0.1 * last);
+        expect(Math.abs(Math.max(...inTurns(programs)) - last)).toBeLessThan(0.2 * last);
       }),
       { numRuns: 20, endOnFailure: true },
     );
