@@ -3,6 +3,8 @@
  * thousand CPUs a line is seldom in the host's caches when it is fetched, and so it is got there once.
  */
 
+import { HOST_LINE_BEGIN_BYTE } from "./host-lines.ts";
+
 /** log2 of the numbers of a line as times: the first four are. */
 export const TIMES_SHIFT = 3;
 /** Of its times: when a CPU came for its last transfer. */
@@ -35,12 +37,6 @@ export const HALF_SHARER = 24;
 export const SHARERS_MAX = 8;
 
 const BYTES_SHIFT = 6;
-/**
- * Where they begin in their buffer: a large one begins 16 bytes behind the beginning of a page of the host, where the C library (glibc) keeps its
- * size, and the numbers of a line shall lie in one cache line of the host.
- */
-const FIRST_BYTE = 48;
-
 /** A line that nobody has. It is free to take: what is new is in the caches of the CPU that made it. */
 export const NOBODY = -1;
 
@@ -53,12 +49,12 @@ export class LineNumbers {
   /** Makes room for `lines` lines, which nobody has. */
   grow(lines: number): void {
     const bytes = lines << BYTES_SHIFT;
-    const buffer = new ArrayBuffer(FIRST_BYTE + bytes);
-    const times = new Float64Array(buffer, FIRST_BYTE, bytes / Float64Array.BYTES_PER_ELEMENT);
-    const words = new Int32Array(buffer, FIRST_BYTE, bytes / Int32Array.BYTES_PER_ELEMENT);
+    const buffer = new ArrayBuffer(HOST_LINE_BEGIN_BYTE + bytes);
+    const times = new Float64Array(buffer, HOST_LINE_BEGIN_BYTE, bytes / Float64Array.BYTES_PER_ELEMENT);
+    const words = new Int32Array(buffer, HOST_LINE_BEGIN_BYTE, bytes / Int32Array.BYTES_PER_ELEMENT);
     words.set(this.words);
     this.times = times;
     this.words = words;
-    this.halves = new Int16Array(buffer, FIRST_BYTE, bytes / Int16Array.BYTES_PER_ELEMENT);
+    this.halves = new Int16Array(buffer, HOST_LINE_BEGIN_BYTE, bytes / Int16Array.BYTES_PER_ELEMENT);
   }
 }

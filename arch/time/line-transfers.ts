@@ -1,7 +1,7 @@
 /**
  * When lines are on their way: transfers of one line are served one after the other, in the order of the times at which CPUs come for it,
  * whichever of them the event loop runs first. Who comes late queues as for a fair lock (`hold-queue.ts`): behind those who came before
- * its time, and those after it are put behind it. So nobody waits for longer than each other CPU has the line once.
+ * its time, and those after it are put behind it. So nobody waits for longer than each other CPU has the line once (or, in rows, once for each row before its own).
  *
  * Cores that share a last-level cache have a line in a row (`hold-groups.ts`): a core that comes to write it before one of its cluster has got it has it right
  * after that one, by the short way, and those of other clusters that came earlier have it after both. That caches serve their own cores first is assumed.

@@ -341,8 +341,10 @@ export class KmemCache implements SlabLayout {
     }
     const first = slab << this.shift;
     const holder = this.isAlone ? 0 : loop.currentCpu + 1;
-    for (let i = 1; i <= objectsPerSlab; i++)
-      this.objects.set([i < objectsPerSlab ? first + i : 0, holder], 2 * (first + i - 1));
+    for (let i = 0; i < objectsPerSlab; i++) {
+      this.objects[2 * (first + i)] = i + 1 < objectsPerSlab ? first + i + 1 : 0;
+      this.objects[2 * (first + i) + 1] = holder;
+    }
     this.slabCpu[slab] = holder;
     this.slabFreelist[slab] = first;
     this.inuse[slab] = 0;

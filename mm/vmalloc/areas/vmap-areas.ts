@@ -3,6 +3,7 @@
  * at most one tree and on at most one list at a time, as in the kernel, so it has one set of links for each.
  */
 
+import { HOST_LINE_BEGIN_BYTE } from "../../../arch/time/host-lines.ts";
 import { growUint8, nextCapacity } from "../../lib/grow.ts";
 import type { KmemCache } from "../../slab/kmem-cache.ts";
 
@@ -20,11 +21,6 @@ const FREED_BY_0 = -1;
 const SHIFT = 3;
 const STEP = 1 << SHIFT;
 const RECORD_BYTES = 8 * STEP;
-/**
- * Where records begin in their buffer: a large one begins 16 bytes behind the beginning of a page of the host, where the C library (glibc) keeps its
- * size, and a record shall lie in one cache line of the host.
- */
-const FIRST_BYTE = 48;
 /** Records, not bytes or doubles. */
 const FIRST_CAPACITY = 256;
 /** log2 of the records in a block of storage that holds gaps only. */
@@ -38,10 +34,10 @@ const GAP_BLOCK_STEP_SHIFT = SHIFT + GAP_BLOCK_SHIFT;
  * at most of its fields; with one array a field the host would have a cache and TLB miss for each.)
  */
 export class VmapAreas {
-  private buffer = new ArrayBuffer(FIRST_BYTE + RECORD_BYTES * FIRST_CAPACITY);
-  private words = new Int32Array(this.buffer, FIRST_BYTE);
+  private buffer = new ArrayBuffer(HOST_LINE_BEGIN_BYTE + RECORD_BYTES * FIRST_CAPACITY);
+  private words = new Int32Array(this.buffer, HOST_LINE_BEGIN_BYTE);
   /** First byte. */
-  start = new Float64Array(this.buffer, FIRST_BYTE);
+  start = new Float64Array(this.buffer, HOST_LINE_BEGIN_BYTE);
   /** Tree links: left child at `2 * area`, right child at `2 * area + 1`. */
   child = this.words.subarray(2);
   /** One past the last byte. */
@@ -340,10 +336,10 @@ export class VmapAreas {
     this.capacity = STEP * records;
     this.gapBlock = growUint8(this.gapBlock, records >> GAP_BLOCK_SHIFT);
     const { words } = this;
-    this.buffer = new ArrayBuffer(FIRST_BYTE + RECORD_BYTES * records);
-    this.words = new Int32Array(this.buffer, FIRST_BYTE);
+    this.buffer = new ArrayBuffer(HOST_LINE_BEGIN_BYTE + RECORD_BYTES * records);
+    this.words = new Int32Array(this.buffer, HOST_LINE_BEGIN_BYTE);
     this.words.set(words);
-    this.start = new Float64Array(this.buffer, FIRST_BYTE);
+    this.start = new Float64Array(this.buffer, HOST_LINE_BEGIN_BYTE);
     this.child = this.words.subarray(2);
     this.end = this.start.subarray(2);
     this.parent = this.words.subarray(6);

@@ -40,10 +40,13 @@ function machine() {
     clock.earliestCycles = clockCycles[cpu];
     lines.write(line);
   };
-  return { clock, lines, line, write };
+  return { clock, write };
 }
 
-/** CPUs run their programs, a turn at a time, always the one whose clock is furthest behind or, by arrival, which comes for the line first: their clocks at the end. */
+/**
+ * CPUs run their programs, a turn at a time: always the one whose clock is furthest behind or, by arrival, the one that comes for the line first.
+ * @returns their clocks at the end
+ */
 function inTurns(programs: Programs, byArrival = false): Float64Array {
   const { clock, write } = machine();
   const clocks = clock.clockCycles;
@@ -57,7 +60,9 @@ function inTurns(programs: Programs, byArrival = false): Float64Array {
 }
 
 /**
- * The model: who waits longest has the line next, and behind it those of its cluster who came before it had got it, the longest waiting first. Clocks at the end. @param fair the longest waiting always
+ * The model: who waits longest has the line next, and behind it those of its cluster who came before it had got it, the longest waiting first.
+ * @param fair who waits longest has it always
+ * @returns when each CPU has written the last time
  */
 function model(programs: Programs, fair = false): number[] {
   const clocks = programs.map(([first]) => first?.computes ?? Number.POSITIVE_INFINITY);
