@@ -179,8 +179,7 @@ export class KmemCache implements SlabLayout {
   }
 
   private growObjects(): void {
-    const objects = this.where.length << this.shift;
-    this.objects = growInt32(this.objects, 2 * objects);
+    this.objects = growInt32(this.objects, 2 * (this.where.length << this.shift));
   }
 
   /** The CPU's list is empty (`___slab_alloc`): what others have freed to its slab, a partial slab, or a new one. */
