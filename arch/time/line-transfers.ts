@@ -5,7 +5,7 @@
  *
  * Cores that share a last-level cache have a line in a row (`hold-groups.ts`): a core that comes to write it before one of its cluster has got it has it right
  * after that one, by the short way, and those of other clusters that came earlier have it after both. That caches serve their own cores first is assumed.
- * Where several cores of a cluster come for one line it goes round as fast as was measured only so (docs/costs.md, vmalloc and vfree with vmap nodes).
+ * Where several cores of a cluster come for one line it goes round as fast as was measured only so (docs/measurements.md, vmalloc and vfree with vmap nodes).
  *
  * Most lines are free when somebody comes for them, at a time after all that were there before: of these the last transfer is kept, and the one
  * before it as long as others may come before its end. A line has a queue from when more than that is to be known, or a CPU comes before the

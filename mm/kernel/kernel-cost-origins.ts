@@ -125,7 +125,7 @@ function costFigures(path: string, costs: object, defaults: object, origins: obj
 }
 
 function costFigure(name: string, value: unknown, byDefault: unknown, origin: Origin): NamedFigure {
-  const unit = typeof value === "number" ? "cycles" : "";
+  const unit = typeof value !== "number" ? "" : name.endsWith("Transfers") ? "transfers" : "cycles";
   const known = value === byDefault ? origin : assumed(`given; by default ${String(byDefault)}`);
   return { name, of: "", value: value as number | string, unit, ...known };
 }

@@ -1,6 +1,6 @@
 /**
  * `madvise-loop`: threads of a process that fault a page in and drop it again, by flush policy: what will-it-scale's tlb_flush2 does
- * (docs/costs.md, "Beside will-it-scale").
+ * (docs/measurements.md, "Beside will-it-scale").
  */
 
 import { type KernelCode, PAGE_SIZE, PAUSE_TURN } from "../../../arch/index.ts";

@@ -17,9 +17,10 @@ describe("the kernel's costs by name", () => {
     expect(byName.size).toBe(figures.length);
   });
 
-  it("are in cycles, but for words, and say how they are known, with a source", () => {
+  it("are in cycles, but for words and a number of transfers, and say how they are known, with a source", () => {
     for (const { name, value, unit, of, basis, source } of figures) {
-      expect(unit, name).toBe(typeof value === "number" ? "cycles" : "");
+      const ofNumber = name === "kernel.lock.handOverTransfers" ? "transfers" : "cycles";
+      expect(unit, name).toBe(typeof value === "number" ? ofNumber : "");
       expect(of, name).toBe("");
       expect(["measured", "documented", "assumed"], name).toContain(basis);
       expect(source.length, name).toBeGreaterThan(3);
