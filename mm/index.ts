@@ -105,6 +105,7 @@ export {
   isolatesPageTables,
   MITIGATION_MODES,
   type MitigationMode,
+  mitigationCosts,
   mitigationCycles,
 } from "./kernel/mitigations.ts";
 export { Mutex } from "./kernel/mutex.ts";

@@ -11,7 +11,8 @@
  * neighbours: the core's streamer, once it has seen two fetches in one direction within 4 KiB, fetches up to 20 lines ahead (Intel's
  * optimization manual, "Data Prefetching"), and what it has fetched takes the time of the second level.
  */
-import type { DataCachePreset, Preset } from "../../arch/presets/preset.ts";
+import type { Figure } from "../../arch/presets/figure.ts";
+import type { CostProfile, DataCachePreset, Preset } from "../../arch/presets/preset.ts";
 import type { EventLoop } from "../../arch/time/event-loop.ts";
 import { DISTANCE_SOCKET } from "../../arch/time/topology.ts";
 import type { PageCosts } from "../kernel/kernel-costs.ts";
@@ -40,38 +41,39 @@ export class PageLines {
   readonly direction: Int32Array;
   /** By CPU: the frame after the one that it zeroed last. */
   readonly nextZeroed: Float64Array;
-  /** What a table takes that is zeroed, or another page that the core has had just before. */
-  readonly zeroOwnCycles: number;
   /** What a CPU has waited for while it held the lock of a zone, which is added to the time that it holds it. */
   private heldCycles = 0;
   private heldLineCycles = 0;
   private readonly loop: EventLoop;
-  private readonly zeroLastLevelCycles: number;
-  private readonly zeroMemoryCycles: number;
-  private readonly zeroNextCycles: number;
-  private readonly memoryCycles: number;
-  private readonly lastLevelCycles: number;
-  private readonly streamedCycles: number;
+  private readonly pageCosts: PageCosts;
+  private readonly costs: CostProfile;
+  private readonly memory: Figure<"cycles">;
+  private readonly lastLevel: Figure<"cycles">;
+  /** What a line takes that the streamer has fetched; null where a core has no caches of its own. */
+  private readonly streamed: Figure<"cycles"> | null;
   private readonly ownLines: number;
   private readonly reachLines: number;
 
-  constructor(loop: EventLoop, { zeroCallCycles }: PageCosts, { dataCaches, memory, costs }: Preset) {
+  constructor(loop: EventLoop, pageCosts: PageCosts, { dataCaches, memory, costs }: Preset) {
     const own = dataCaches.slice(0, -1);
     const lastLevel = dataCaches[dataCaches.length - 1];
     this.loop = loop;
-    this.zeroOwnCycles = zeroCallCycles + costs.zeroPage.value;
-    this.zeroLastLevelCycles = zeroCallCycles + costs.zeroPageLastLevel.value;
-    this.zeroMemoryCycles = zeroCallCycles + costs.zeroPageMemory.value;
-    this.zeroNextCycles = zeroCallCycles + costs.zeroPageNext.value;
+    this.pageCosts = pageCosts;
+    this.costs = costs;
     this.fetched = new Uint32Array(loop.cpus);
     this.lastFrame = new Float64Array(loop.cpus);
     this.direction = new Int32Array(loop.cpus);
     this.nextZeroed = new Float64Array(loop.cpus);
-    this.memoryCycles = memory.value;
-    this.lastLevelCycles = lastLevel?.hitCycles.value ?? memory.value;
-    this.streamedCycles = own[own.length - 1]?.hitCycles.value ?? 0;
+    this.memory = memory;
+    this.lastLevel = lastLevel?.hitCycles ?? memory;
+    this.streamed = own[own.length - 1]?.hitCycles ?? null;
     this.ownLines = own.length === 0 ? 0 : linesOf(own[own.length - 1]);
     this.reachLines = this.ownLines + (lastLevel === undefined ? 0 : linesOf(lastLevel));
+  }
+
+  /** What a table takes that is zeroed, or another page that the core has had just before. */
+  get zeroOwnCycles(): number {
+    return this.pageCosts.zeroCallCycles + this.costs.zeroPage.value;
   }
 
   /** The current CPU uses the `struct page` of a frame of `zone`. */
@@ -146,9 +148,13 @@ export class PageLines {
     zone.zeroedAt[index] = this.fetched[currentCpu];
     const isNext = this.nextZeroed[currentCpu] === frame;
     this.nextZeroed[currentCpu] = frame + 1;
-    if (isOwn && age < this.ownLines) this.loop.spend(this.zeroOwnCycles);
-    else if (isOwn && age < this.reachLines) this.loop.spend(this.zeroLastLevelCycles);
-    else this.loop.spend(isNext ? this.zeroNextCycles : this.zeroMemoryCycles);
+    if (isOwn && age < this.ownLines) {
+      this.loop.spend(this.zeroOwnCycles);
+      return;
+    }
+    const { zeroPageLastLevel, zeroPageNext, zeroPageMemory } = this.costs;
+    const figure = isOwn && age < this.reachLines ? zeroPageLastLevel : isNext ? zeroPageNext : zeroPageMemory;
+    this.loop.spend(this.pageCosts.zeroCallCycles + figure.value);
   }
 
   /** Fetches a line that is not in the CPU's own caches; what that takes: more than 0 from a level or memory, less from another CPU. */
@@ -159,12 +165,12 @@ export class PageLines {
     const isStreamed = this.isStreamed(frame, cpu);
     zone.user[index] = cpu + 1;
     zone.usedAt[index] = ++this.fetched[cpu];
-    if (isStreamed) return this.streamedCycles;
-    if (age >= this.reachLines) return this.memoryCycles;
+    if (isStreamed) return this.streamed?.value ?? 0;
+    if (age >= this.reachLines) return this.memory.value;
     const distance = owner === cpu ? 0 : this.loop.topology.distance(owner, cpu);
     // In another's cache, or in the last level of another socket.
     const isFar = owner !== cpu && (age < this.ownLines || distance > DISTANCE_SOCKET);
-    return isFar ? -this.loop.lines.transferCycles[distance] : this.lastLevelCycles;
+    return isFar ? -this.loop.lines.transferCycles[distance] : this.lastLevel.value;
   }
 
   /** Whether the streamer has fetched the line of a frame by now, which is the one that the CPU fetches next. */

@@ -39,6 +39,6 @@ export function idleStateCycles(preset: Preset, deepest: string): IdleStateCycle
 /** What waking up takes after `idleCycles` of nothing to do. */
 export function wakeCycles(states: readonly IdleStateCycles[], idleCycles: number): number {
   let exit = 0;
-  for (const { exitCycles, residencyCycles } of states) if (idleCycles >= residencyCycles) exit = exitCycles;
+  for (const state of states) if (idleCycles >= state.residencyCycles) exit = state.exitCycles;
   return exit;
 }

@@ -3,6 +3,7 @@
  * selects on a part (`arch/presets/mitigations.ts`), as cycles at the places where the kernel does it (`arch/x86/entry/entry_64.S`,
  * `arch/x86/entry/calling.h`, `switch_mm_irqs_off`). Page-table isolation is emulated and not among these costs.
  */
+import type { MitigationCosts } from "../../arch/presets/mitigations.ts";
 import type { Preset } from "../../arch/presets/preset.ts";
 import { ConfigError } from "../lib/config-error.ts";
 
@@ -26,21 +27,36 @@ export interface MitigationCycles {
   readonly processSwitch: number;
 }
 
+/** A cost that is paid at some of them. */
+type MitigationCost = Exclude<keyof MitigationCosts, "returnThunk">;
+
 /** Without any. */
 export const NO_MITIGATIONS: MitigationCycles = { entry: 0, exit: 0, contextSwitch: 0, processSwitch: 0 };
 
 /** What `mode` costs on a part. @throws ConfigError for a part of which nothing is known */
 export function mitigationCycles(preset: Preset, mode: MitigationMode): MitigationCycles {
   if (mode === "off") return NO_MITIGATIONS;
-  const { selected, costs } = knownMitigations(preset, mode);
-  const ibrs = selected.spectreV2 === "IBRS" ? costs.specCtrl.value : 0;
-  const untrain = selected.returns === "none" ? 0 : costs.untrainRet.value;
-  const history = selected.branchHistory === "software sequence" ? costs.clearBranchHistory.value : 0;
+  const { costs } = knownMitigations(preset, mode);
+  const { entry, exit, contextSwitch, processSwitch } = mitigationCosts(preset, mode);
+  const sum = (names: readonly MitigationCost[]): number => names.reduce((all, name) => all + costs[name].value, 0);
+  return { entry: sum(entry), exit: sum(exit), contextSwitch: sum(contextSwitch), processSwitch: sum(processSwitch) };
+}
+
+/** Which of the preset's costs `mode` pays at each place, on a part of which they are known; none when it is `off`. */
+export function mitigationCosts(
+  preset: Preset,
+  mode: MitigationMode,
+): Readonly<Record<keyof MitigationCycles, readonly MitigationCost[]>> {
+  if (mode === "off") return { entry: [], exit: [], contextSwitch: [], processSwitch: [] };
+  const { selected } = knownMitigations(preset, mode);
+  const ibrs: MitigationCost[] = selected.spectreV2 === "IBRS" ? ["specCtrl"] : [];
+  const untrain: MitigationCost[] = selected.returns === "none" ? [] : ["untrainRet"];
+  const history: MitigationCost[] = selected.branchHistory === "software sequence" ? ["clearBranchHistory"] : [];
   return {
-    entry: ibrs + untrain + history,
-    exit: ibrs + (selected.clearCpuBuffers ? costs.verw.value : 0),
-    contextSwitch: costs.fillReturnBuffer.value,
-    processSwitch: mode === "strict" ? costs.ibpb.value : 0,
+    entry: [...ibrs, ...untrain, ...history],
+    exit: selected.clearCpuBuffers ? [...ibrs, "verw"] : ibrs,
+    contextSwitch: ["fillReturnBuffer"],
+    processSwitch: mode === "strict" ? ["ibpb"] : [],
   };
 }
 

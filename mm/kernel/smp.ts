@@ -74,9 +74,11 @@ export class Smp {
   sent = 0;
   readonly taken: Float64Array;
 
+  /** The states of idle CPUs; null: one, from which they wake in `costs.idleWakeCycles`. */
+  readonly idleStates: readonly IdleStateCycles[] | null;
+
   private readonly loop: EventLoop;
   private readonly costs: IpiCosts;
-  private readonly idleStates: readonly IdleStateCycles[] | null;
   private readonly queues: Request[][];
   /** The interrupt under way to each CPU; 0 for none. */
   private readonly underWay: Int32Array;
@@ -85,7 +87,6 @@ export class Smp {
   private readonly queueLines: number;
   private readonly infoLines: number;
 
-  /** @param idleStates those of idle CPUs; null: one, from which they wake in `costs.idleWakeCycles` */
   constructor(loop: EventLoop, costs: IpiCosts, idleStates: readonly IdleStateCycles[] | null = null) {
     this.loop = loop;
     this.costs = costs;

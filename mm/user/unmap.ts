@@ -57,8 +57,9 @@ function zapPteRange(gather: MmuGather, start: number, end: number): number {
   }
   if (pages > 0) spaces.kernel.usePath?.("zap");
   if (pages > 0) gather.__tlbAdjustRange(mm.tables.vunmapRangeNoflush(first, last));
-  const { zapEntryCycles, zapZeroPageCycles } = spaces.kernel.costs.user;
-  spaces.kernel.loop.spend((pages - zeroPages) * zapEntryCycles + zeroPages * zapZeroPageCycles);
+  const { loop, costs } = spaces.kernel;
+  const ofZeroPages = zeroPages === 0 ? 0 : zeroPages * costs.user.zapZeroPageCycles;
+  loop.spend(pages === zeroPages ? ofZeroPages : (pages - zeroPages) * costs.user.zapEntryCycles + ofZeroPages);
   return gather.isFull ? last : end;
 }
 

@@ -70,7 +70,14 @@ export class GuestHost {
     this.activity = loop.accounts.activity("hypervisor");
     const { slice, haltPoll } = this.costs;
     const gigahertz = preset.frequencyGhz.value;
-    const times = { sliceCycles: slice.value * gigahertz, haltPollCycles: haltPoll.value * gigahertz };
+    const times = {
+      get sliceCycles() {
+        return slice.value * gigahertz;
+      },
+      get haltPollCycles() {
+        return haltPoll.value * gigahertz;
+      },
+    };
     this.scheduler = new HostScheduler(loop, machine.config.physicalCpus, times, (cpu, after) =>
       this.resume(cpu, after),
     );
@@ -87,11 +94,12 @@ export class GuestHost {
     if (policy.usesRar === true) throw new ConfigError("flush policy", policy.name, "one that a guest can have");
     const { machine, vcpus, scheduler } = this;
     this.sharesAsid = policy.usesInvlpgb === true;
+    const kickCycles = (): number => this.costs.icr.value + costs.ipi.sendCycles;
     const paravirt = new Paravirt({
       machine,
       vcpus,
       costs: costs.ipi,
-      kickCycles: this.costs.icr.value + costs.ipi.sendCycles,
+      kickCycles,
       isPreempted: (cpu) => scheduler.isPreempted(cpu, machine.loop.nowCycles()),
       skip: (cpu) => scheduler.skip(cpu),
       owesInvalidation: (cpu) => this.unmapping?.owesInvalidation(cpu) === true,
@@ -106,8 +114,8 @@ export class GuestHost {
         hypervisor: this.hypervisor,
         scheduler,
         costs: costs.ipi,
-        kickCycles: this.costs.icr.value + costs.ipi.sendCycles,
-        zapCycles: this.costs.zap.value,
+        kickCycles,
+        zapCycles: () => this.costs.zap.value,
         leave: (cpu) => this.leave(cpu),
         staysInHost: (cpu) => {
           this.activityBefore[cpu] = machine.loop.accounts.enter(cpu, this.activity);

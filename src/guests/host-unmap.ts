@@ -25,8 +25,8 @@ export interface HostUnmapParts {
   readonly scheduler: HostScheduler;
   readonly costs: IpiCosts;
   /** What it costs to kick a vCPU, and to take a page of the host away. */
-  readonly kickCycles: number;
-  readonly zapCycles: number;
+  readonly kickCycles: () => number;
+  readonly zapCycles: () => number;
   /** Lets a vCPU leave the guest, says that it is in the host still, and lets it come back; all book the time in the host. */
   readonly leave: (cpu: number) => void;
   readonly staysInHost: (cpu: number) => void;
@@ -148,7 +148,7 @@ export class HostUnmap {
     const { loop, cpus } = machine;
     leave(cpu);
     const frames = guestFrames.flatMap((frame) => hypervisor.unmap(frame));
-    loop.clockCycles[cpu] += frames.length * zapCycles;
+    loop.clockCycles[cpu] += frames.length * zapCycles();
     this.unmappings++;
     this.pages += frames.length;
     // Its own part counts until all are kicked: those that were first may have left the guest by then.
@@ -164,7 +164,7 @@ export class HostUnmap {
       }
       this.kicks++;
       unmapping.outstanding++;
-      loop.clockCycles[cpu] += kickCycles;
+      loop.clockCycles[cpu] += kickCycles();
       const latency = costs.latencyCycles[loop.topology.distance(cpu, other)];
       loop.sendInterrupt(other, loop.clockCycles[cpu], latency, (target) => this.kicked(unmapping, target), false);
       loop.pointIrqsOff("kvm_make_all_cpus_request: a vCPU is kicked");

@@ -19,7 +19,7 @@ export interface ParavirtParts {
   readonly vcpus: readonly Vcpu[];
   readonly costs: IpiCosts;
   /** What it costs the host to kick a vCPU. */
-  readonly kickCycles: number;
+  readonly kickCycles: () => number;
   /** Whether a vCPU does not run now. */
   readonly isPreempted: (cpu: number) => boolean;
   /** Has it enter the guest anew before it does anything. */
@@ -147,7 +147,7 @@ export class Paravirt implements ParavirtHost {
         continue;
       }
       kick.outstanding++;
-      loop.spend(kickCycles);
+      loop.spend(kickCycles());
       const latency = costs.latencyCycles[loop.topology.distance(senderCpu, cpu)];
       // The host's own interrupt: a guest that has its interrupts off takes it all the same.
       loop.sendInterrupt(cpu, loop.nowCycles(), latency, (target) => this.kicked(kick, target, atEntry), false);
