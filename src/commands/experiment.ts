@@ -34,7 +34,7 @@ import { CpusOfPoints, pageLinks } from "./page-links.ts";
 
 interface ExperimentOptions extends MachineSettings, FigureOptions {
   readonly seed: number;
-  readonly inputs?: boolean;
+  readonly inputs?: "used" | "all";
   readonly sensitivity?: string | true;
   readonly json?: boolean;
   readonly csv?: boolean;
@@ -82,7 +82,14 @@ export async function addExperimentCommand(
     addFigureOptions(command);
     command
       .option("--seed <number>", "seed of the random choices", optionParser(wholeNumber(0, 2 ** 32 - 1)), 1)
-      .option("--inputs", "print every figure of the measured machine as well, with its source")
+      .addOption(
+        new Option(
+          "--inputs [which]",
+          "note which figures of the machine the run uses, and print these as well, with their sources; all: then the others",
+        )
+          .choices(["used", "all"])
+          .preset("used"),
+      )
       .option(
         "--sensitivity [column]",
         `change each assumed figure by a factor of two either way and show which move a column of the first table (default: ${experiment.headline})`,
@@ -163,7 +170,7 @@ async function run(experiment: Experiment, options: ExperimentOptions, values: V
     onPoint: cpusOfPoints,
   };
   await experiment.prepare?.();
-  let result = runExperiment(experiment, preset, options.seed, given, observer, settings);
+  let result = runExperiment(experiment, preset, options.seed, given, observer, settings, options.inputs !== undefined);
   if (options.sensitivity !== undefined) {
     const column = options.sensitivity === true ? experiment.headline : options.sensitivity;
     const again = { experiment, seed: options.seed, given, settings, column };
@@ -179,6 +186,9 @@ async function run(experiment: Experiment, options: ExperimentOptions, values: V
   if (options.timeline !== undefined && trace !== null) writeOutputFile(options.timeline, trace.toJson(madeBy()));
   if (options.json) printJson(result);
   else if (options.csv) printOutput(madeByLine() + renderCsv(result));
-  else if (!options.quiet) printReport(renderResult(result) + (options.inputs ? `\n${renderInputs(result)}` : ""));
+  else if (!options.quiet) {
+    const inputs = options.inputs === undefined ? "" : `\n${renderInputs(result, options.inputs === "all")}`;
+    printReport(renderResult(result) + inputs);
+  }
   return EXIT_OK;
 }

@@ -101,14 +101,12 @@ function run(context: ExperimentContext): ExperimentOutcome {
   };
 }
 
-function measure(
-  { parameters, preset }: ExperimentContext,
-  plan: Pick<FractureRow, "invlpgs" | "hostPage" | "flush">,
-): FractureRow {
+function measure(context: ExperimentContext, plan: Pick<FractureRow, "invlpgs" | "hostPage" | "flush">): FractureRow {
+  const { parameters } = context;
   const { invlpgs, hostPage, flush } = plan;
   const pieces = parameters.number("work");
   const rounds = parameters.number("rounds");
-  const { machine, cpu } = cpuOf(preset, hostPage, invlpgs, pieces);
+  const { machine, cpu } = cpuOf(context, hostPage, invlpgs, pieces);
   const clock = machine.loop.clockCycles;
   const sums = { flush: 0, work: 0, walks: 0, walkCycles: 0 };
   for (let round = -WARMUP; round < rounds; round++) {
@@ -151,12 +149,12 @@ function pieceOffset(piece: number): number {
 
 /** A CPU on tables with the pages, in the guest where there is one. */
 function cpuOf(
-  preset: ExperimentContext["preset"],
+  { preset, build }: ExperimentContext,
   hostPage: string,
   invlpgs: number,
   pieces: number,
 ): { readonly machine: Machine; readonly cpu: Cpu } {
-  const machine = new Machine({ preset, memoryBytes: MACHINE_MEMORY_BYTES, features: { page1g: true } });
+  const machine = build(() => new Machine({ preset, memoryBytes: MACHINE_MEMORY_BYTES, features: { page1g: true } }));
   const [cpu] = machine.cpus;
   const largePages = Math.ceil(pieces / PIECES_PER_PAGE);
   const isNative = hostPage === NATIVE;

@@ -141,8 +141,9 @@ function hasHostLevels({ preset }: ExperimentContext, levels: number): boolean {
   return levels === 4 || preset.vendor === "amd" || preset.virtualization.features.ept5;
 }
 
-function measure({ parameters, preset, seed }: ExperimentContext, plan: Plan): WalkRow {
-  const cpu = cpuOf(preset, plan, parameters.number("scatter"), seed);
+function measure(context: ExperimentContext, plan: Plan): WalkRow {
+  const { parameters, seed } = context;
+  const cpu = cpuOf(context, plan, parameters.number("scatter"), seed);
   const accesses = parameters.number("accesses");
   const random = randomStream(seed, 0);
   const pages = (plan.sizeMiB * MIB) / PAGE_BYTES;
@@ -166,14 +167,14 @@ function measure({ parameters, preset, seed }: ExperimentContext, plan: Plan): W
 }
 
 /** A CPU with the memory mapped, in the guest where there is one. */
-function cpuOf(preset: ExperimentContext["preset"], plan: Plan, scatterGib: number, seed: number): Cpu {
+function cpuOf({ preset, build }: ExperimentContext, plan: Plan, scatterGib: number, seed: number): Cpu {
   const { sizeMiB, hostPage, guestLevels, hostLevels } = plan;
   const guestPage = plan.guestPage as GuestPageSize;
   const isNative = hostPage === NATIVE;
   const needs57 = guestLevels === 5 || hostLevels === 5;
   const features = { page1g: true, ...(needs57 ? { la57: true } : {}) };
   const pagingLevels = (isNative ? guestLevels : preset.vendor === "amd" ? hostLevels : 4) as 4 | 5;
-  const machine = new Machine({ preset, memoryBytes: MACHINE_MEMORY_BYTES, features, pagingLevels });
+  const machine = build(() => new Machine({ preset, memoryBytes: MACHINE_MEMORY_BYTES, features, pagingLevels }));
   const [cpu] = machine.cpus;
   const level = levelOfPage(guestPage);
   const pageBytes = PAGE_BYTES * 512 ** (level - 1);

@@ -1,5 +1,5 @@
 /** `page-tables`: the same memory under pages of 4 KiB, 2 MiB and 1 GiB, and 4 and 5 levels of tables. */
-import { type Cpu, Machine, PAGE_SIZE, type Preset } from "../../arch/index.ts";
+import { type Cpu, Machine, PAGE_SIZE } from "../../arch/index.ts";
 import {
   FaultInjection,
   KernelLog,
@@ -153,14 +153,12 @@ function findings(cells: readonly LoadRow[]): string[] {
   return lines;
 }
 
-function measure(
-  { parameters, preset, seed }: ExperimentContext,
-  plan: Pick<LoadRow, "sizeMiB" | "page" | "levels" | "pattern">,
-): LoadRow {
+function measure(context: ExperimentContext, plan: Pick<LoadRow, "sizeMiB" | "page" | "levels" | "pattern">): LoadRow {
+  const { parameters, seed } = context;
   const { sizeMiB, page, levels, pattern } = plan;
   const sizeBytes = sizeMiB * MIB;
   const machine = mappedMachine(
-    preset,
+    context,
     sizeBytes,
     levels === 5 ? 5 : 4,
     PAGE_SIZES.find(({ name }) => name === page)?.shift ?? 12,
@@ -207,7 +205,7 @@ function coldWalkCycles(cpu: Cpu, pages: number, random: Random): number {
 
 /** One CPU on tables that map `sizeBytes` of physical memory at {@link BASE} with pages of one size. */
 function mappedMachine(
-  preset: Preset,
+  { preset, build }: ExperimentContext,
   sizeBytes: number,
   levels: 4 | 5,
   shift: number,
@@ -215,7 +213,7 @@ function mappedMachine(
   // The mapped memory begins at 4 GiB, above the hole for devices.
   const start = 4 * GIB;
   const features = { ...(levels === 5 ? { la57: true } : {}), ...(shift === 30 ? { page1g: true } : {}) };
-  const machine = new Machine({ preset, memoryBytes: start + sizeBytes, features, pagingLevels: levels });
+  const machine = build(() => new Machine({ preset, memoryBytes: start + sizeBytes, features, pagingLevels: levels }));
   const { memory, loop } = machine;
   const log = new KernelLog();
   const faults = new FaultInjection();

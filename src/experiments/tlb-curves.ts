@@ -113,8 +113,13 @@ function run(context: ExperimentContext): ExperimentOutcome {
   };
 }
 
-function measure({ parameters, preset, seed }: ExperimentContext, kind: Kind, stride: number, pages: number): CurveRow {
-  const machine = new Machine({ preset, memoryBytes: MACHINE_MEMORY_BYTES });
+function measure(
+  { parameters, preset, seed, build }: ExperimentContext,
+  kind: Kind,
+  stride: number,
+  pages: number,
+): CurveRow {
+  const machine = build(() => new Machine({ preset, memoryBytes: MACHINE_MEMORY_BYTES }));
   const [cpu] = machine.cpus;
   const space = new NativeSpace(machine, 4);
   for (let i = 0; i < pages; i++) space.mapPage(MAPPED_AT + i * stride * PAGE_BYTES, 1, MAPPED_BITS);

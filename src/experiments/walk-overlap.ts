@@ -99,8 +99,9 @@ function rowsOf({ parameters }: ExperimentContext): Plan[] {
   );
 }
 
-function measure({ parameters, preset, seed }: ExperimentContext, plan: Plan): OverlapRow {
-  const { cpu, clock } = machineWith(preset, plan);
+function measure(context: ExperimentContext, plan: Plan): OverlapRow {
+  const { parameters, seed } = context;
+  const { cpu, clock } = machineWith(context, plan);
   const loads = parameters.number("loads");
   const random = randomStream(seed, 0);
   const pages = (plan.sizeMiB * MIB) / PAGE_BYTES;
@@ -129,8 +130,8 @@ function measure({ parameters, preset, seed }: ExperimentContext, plan: Plan): O
 }
 
 /** A CPU with the memory mapped, and its clock. */
-function machineWith(preset: ExperimentContext["preset"], { sizeMiB, page }: Plan): { cpu: Cpu; clock: () => number } {
-  const machine = new Machine({ preset, memoryBytes: MACHINE_MEMORY_BYTES, features: { page1g: true } });
+function machineWith({ preset, build }: ExperimentContext, { sizeMiB, page }: Plan): { cpu: Cpu; clock: () => number } {
+  const machine = build(() => new Machine({ preset, memoryBytes: MACHINE_MEMORY_BYTES, features: { page1g: true } }));
   const [cpu] = machine.cpus;
   const level = levelOfPage(page as GuestPageSize);
   const space = new NativeSpace(machine, 4);

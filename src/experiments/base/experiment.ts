@@ -1,5 +1,5 @@
 /** What an experiment is: parameters in, tables, plots and findings out. */
-import type { NamedFigure, Preset } from "../../../arch/index.ts";
+import type { Machine, NamedFigure, Preset } from "../../../arch/index.ts";
 import type { ParameterReader } from "../../input/parameter-reader.ts";
 import type { ParameterSpec, ParameterValue } from "../../input/parameters.ts";
 import type { Kernel, KernelConfig } from "../../machine/kernel.ts";
@@ -45,6 +45,15 @@ export interface Plot {
   readonly series: readonly Series[];
 }
 
+/** A figure of the machines that were measured. */
+export interface InputFigure extends NamedFigure {
+  /**
+   * Whether the run has charged it to a CPU's clock, or looked at it to find out what to charge, be it only before the first
+   * measurement; absent where that was not noted.
+   */
+  readonly used?: boolean;
+}
+
 /** What an experiment found. The same parameters and seed give the same, byte for byte. */
 export interface ExperimentResult {
   readonly name: string;
@@ -56,7 +65,7 @@ export interface ExperimentResult {
   /** What the tables say, one sentence each, computed from them. */
   readonly findings: readonly string[];
   /** Every figure of the machines that were measured, whether these tables depend on it or not; none is fitted to a result. */
-  readonly inputs: readonly NamedFigure[];
+  readonly inputs: readonly InputFigure[];
 }
 
 /** Observers of an experiment while it runs. */
@@ -81,6 +90,10 @@ export interface ExperimentContext extends ExperimentObserver {
    * @param label what it is for, shown in timelines
    */
   boot(cpus: number, label: string, config?: Partial<KernelConfig>): Kernel;
+  /** Boots a kernel with `config` alone, which no observer is told of. */
+  bootAlone(config: Partial<KernelConfig>): Kernel;
+  /** Makes a machine without a kernel, such as `build(() => new Machine({ preset }))`: it can be noted then which figures it uses. */
+  build(make: () => Machine): Machine;
   /** Its points: what is measured goes through them, so that the page can run one of them again. */
   readonly points: Points;
 }

@@ -31,13 +31,18 @@ export interface PointObserver {
 /** Counts the points of one run of an experiment. */
 export class Points {
   private readonly observer: PointObserver | null;
+  private readonly onEnd: () => void;
   private next = 0;
   private current = "";
   private marks = 0;
 
-  /** @param observer null: all points are measured, and nobody is told */
-  constructor(observer: PointObserver | null) {
+  /**
+   * @param observer null: all points are measured, and nobody is told
+   * @param onEnd called when a point has ended, whose machines do nothing more
+   */
+  constructor(observer: PointObserver | null, onEnd: () => void = () => {}) {
     this.observer = observer;
+    this.onEnd = onEnd;
   }
 
   /**
@@ -56,6 +61,7 @@ export class Points {
       this.observer?.begins(path, label(point));
       const result = measure(point);
       this.observer?.ends(path);
+      this.onEnd();
       for (const row of Array.isArray(result) ? result : []) if (pointOf(row) === null) pointed(row, path);
       measured.push(pointed(result, path));
     }

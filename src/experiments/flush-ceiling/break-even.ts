@@ -4,7 +4,7 @@ import { assumed, PAGE_SIZE, type Preset, type TlbPreset } from "../../../arch/i
 import { allFrom } from "../../../arch/presets/figure.ts";
 import { STRUCTURE_SHAPE_FIELDS, TLB_SHAPE_FIELDS } from "../../../arch/presets/preset.ts";
 import { flushTlbKernelRange } from "../../../mm/index.ts";
-import { bootKernel } from "../../machine/kernel.ts";
+import type { ExperimentContext } from "../base/experiment.ts";
 import { ResidentCpus } from "../base/resident-cpus.ts";
 import { DataTable, type Row } from "../base/table.ts";
 
@@ -30,7 +30,10 @@ const LONGER_WALKS_CYCLES = [0, 5, 10];
  * For one data TLB of 512 entries in place of the preset's: with the preset's walks, and with walks of 5 and 10 cycles more,
  * as far as remembered figures span. And for the preset's own TLBs.
  */
-export function breakEven(preset: Preset): { table: DataTable<typeof COLUMNS>; findings: string[] } {
+export function breakEven({ preset, bootAlone }: ExperimentContext): {
+  table: DataTable<typeof COLUMNS>;
+  findings: string[];
+} {
   const own = preset.tlbs
     .filter(({ kinds, pageSizes }) => kinds.includes("load") && pageSizes.includes("4K"))
     .reduce((most, { sets, ways }) => Math.max(most, sets * ways), 0);
@@ -41,12 +44,13 @@ export function breakEven(preset: Preset): { table: DataTable<typeof COLUMNS>; f
     ...LONGER_WALKS_CYCLES.map((longer) => {
       const slower = { ...small, costs: { ...small.costs, walk: { ...walk, value: walk.value + longer } } };
       return measure(
+        bootAlone,
         slower,
         `${SMALL_TLB_ENTRIES} entries${longer === 0 ? "" : `, walks ${longer} cycles longer`}`,
         SMALL_TLB_ENTRIES,
       );
     }),
-    measure(preset, preset.name, own),
+    measure(bootAlone, preset, preset.name, own),
   ];
   const findings = rows.map(
     ({ tlb, liveEntries, worthInvlpg }) =>
@@ -93,8 +97,13 @@ function ownStructureCaches(preset: Preset, tlbs: readonly TlbPreset[]): Preset[
   );
 }
 
-function measure(preset: Preset, name: string, entries: number): Row<typeof COLUMNS> {
-  const kernel = bootKernel({ cpus: 1, memoryBytes: 2 ** 30, preset });
+function measure(
+  boot: ExperimentContext["bootAlone"],
+  preset: Preset,
+  name: string,
+  entries: number,
+): Row<typeof COLUMNS> {
+  const kernel = boot({ cpus: 1, memoryBytes: 2 ** 30, preset });
   const accounts = kernel.vm.flushing.keepAccounts();
   const resident = new ResidentCpus(kernel, entries);
   const area = kernel.vmalloc((SINGLE_PAGES + 600) * PAGE_SIZE, "flushed+0x0/0x0");

@@ -94,7 +94,7 @@ function run(context: ExperimentContext): ExperimentOutcome {
     return measure(context, ceiling);
   });
   onProgress(ceilings.length, ceilings.length + 1, "break-even");
-  const even = breakEven(context.preset);
+  const even = breakEven(context);
   const best = cells.reduce((a, b) => (b.totalCycles < a.totalCycles ? b : a));
   const linux = cells.find(({ ceilingPages }) => ceilingPages === LINUX_CEILING);
   const findings = [

@@ -2,7 +2,8 @@
 import { figureCounts, figureSentence, figureValue } from "../../report/figures.ts";
 import { escapeHtml, htmlList, htmlPage, htmlTable } from "../../report/html-page.ts";
 import { columnText } from "../../report/numbers.ts";
-import type { Experiment, ExperimentResult, ResultTable } from "../base/experiment.ts";
+import type { Experiment, ExperimentResult, InputFigure, ResultTable } from "../base/experiment.ts";
+import { inputsByUse, othersSentence, usedSentence } from "./inputs.ts";
 import { plotFigure } from "./plot-html.ts";
 
 /** The page that shows a point step by step. */
@@ -33,7 +34,6 @@ export function renderHtml(
   const given = Object.entries(parameters).map(
     ([key, value]) => `${key}: ${Array.isArray(value) ? value.join(", ") : value}`,
   );
-  const figures = inputs.map((figure) => [figure.name, figure.of, figureValue(figure), figure.basis, figure.source]);
   const body = `<h1>${escapeHtml(name)}</h1>
 <p class="measured"><strong>Measured on emulated machines:</strong> ${escapeHtml(about.summary)}.</p>
 <p>${escapeHtml(about.description)}</p>
@@ -42,10 +42,23 @@ export function renderHtml(
 ${htmlList(findings)}
 ${plots.map((plot) => `<h2>${escapeHtml(plot.title)}</h2>\n${plotFigure(plot)}`).join("\n")}
 ${page === null ? "" : `<p class="quiet">${escapeHtml(linkNote(tables, page))}</p>\n`}${tables.map((table) => renderTable(table, page)).join("\n")}
-<h2>Inputs</h2>
-<p>${figureSentence(figureCounts(inputs))}. No figure is fitted to a result.</p>
-${htmlTable("Inputs", INPUT_COLUMNS, figures)}`;
+${renderInputs(inputs)}`;
   return htmlPage(name, head, body);
+}
+
+/** All figures; those that were used first where that was noted. */
+function renderInputs(inputs: readonly InputFigure[]): string {
+  const { used, others } = inputsByUse(inputs);
+  const section = (title: string, sentence: string, figures: readonly InputFigure[]): string =>
+    `<h2>${title}</h2>\n<p>${escapeHtml(sentence)}</p>\n${htmlTable(
+      title,
+      INPUT_COLUMNS,
+      figures.map((figure) => [figure.name, figure.of, figureValue(figure), figure.basis, figure.source]),
+    )}`;
+  if (used.length === 0) {
+    return section("Inputs", `${figureSentence(figureCounts(inputs))}. No figure is fitted to a result.`, inputs);
+  }
+  return `${section("Inputs", usedSentence(used), used)}\n${section("Not used", othersSentence(others), others)}`;
 }
 
 function linkNote(tables: readonly ResultTable[], page: PageLinks): string {

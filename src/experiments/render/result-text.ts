@@ -3,6 +3,7 @@ import { figureCounts, figureSentence } from "../../report/figures.ts";
 import { renderFigures } from "../../report/preset-tables.ts";
 import { renderTable } from "../../report/tables.ts";
 import type { ExperimentResult, Value } from "../base/experiment.ts";
+import { inputsByUse, othersSentence, usedSentence } from "./inputs.ts";
 
 /** Tables and findings; ends with a newline. */
 export function renderResult(result: ExperimentResult): string {
@@ -16,14 +17,24 @@ export function renderResult(result: ExperimentResult): string {
     return `\n${title}\n${renderTable(headings, rows)}`;
   });
   const said = findings.map((finding) => `  ${finding}\n`);
+  // Where use was noted, `renderInputs` has them.
+  const isNoted = result.inputs.some(({ used }) => used !== undefined);
   const counts = figureSentence(figureCounts(result.inputs));
-  const note = `  ${counts}. --inputs, --json and --html show them.\n`;
-  return `${head}${body.join("")}\nFindings\n${said.join("")}${note}`;
+  const note = `  ${counts}. --inputs shows those that a run uses; --inputs all, --json and --html show all.\n`;
+  return `${head}${body.join("")}\nFindings\n${said.join("")}${isNoted ? "" : note}`;
 }
 
-/** Every figure of the machines that were measured, and how it is known; ends with a newline. */
-export function renderInputs({ inputs }: ExperimentResult): string {
-  return `Inputs (${figureSentence(figureCounts(inputs))}; none is fitted to a result)\n${renderFigures(inputs)}`;
+/**
+ * The figures that a run has used, and how each is known; ends with a newline.
+ * @param all whether the others of its machines follow
+ */
+export function renderInputs({ inputs }: ExperimentResult, all = false): string {
+  const { used, others } = inputsByUse(inputs);
+  const head = `Inputs\n  ${usedSentence(used)}\n${renderFigures(used)}`;
+  const rest = othersSentence(others);
+  return all
+    ? `${head}\nNot used\n  ${rest}\n${renderFigures(others)}`
+    : `${head}\n  ${rest} --inputs all shows them.\n`;
 }
 
 /** All tables as CSV (RFC 4180), each after a line with its name when there are several. */

@@ -28,11 +28,11 @@ function observed(name: string): ReturnType<typeof runOn> {
 }
 
 /** Runs an experiment with parameters that take next to no time; `kernels` are those that it booted. */
-function runOn(preset: string, name: string) {
+function runOn(preset: string, name: string, notesUse = false) {
   const kernels: Kernel[] = [];
   const observer = { onProgress: () => {}, onKernel: (kernel: Kernel) => kernels.push(kernel) };
   const given = { ...SMALL[name], ...TINY[name] };
-  const result = runExperiment(findExperiment(name), presetByName(preset), 1, given, observer);
+  const result = runExperiment(findExperiment(name), presetByName(preset), 1, given, observer, {}, notesUse);
   // What somebody reads who asks for JSON.
   return { result: JSON.parse(JSON.stringify(result)) as ExperimentResult, kernels };
 }
@@ -162,12 +162,19 @@ describe("what an experiment prints", () => {
   it.each(NAMES)(
     "%s: --inputs has every figure of its JSON with value, unit, how it is known and its source",
     (name) => {
-      const { result } = observed(name);
-      const printed = printedFigures(renderInputs(result));
+      const { result } = runOn("skylake", name, true);
+      const used = result.inputs.filter((input) => input.used === true);
+      const others = result.inputs.filter((input) => input.used === false);
+      expect(used.length + others.length).toBe(result.inputs.length);
+      expect(printedFigures(renderInputs(result))).toHaveLength(used.length);
+      const printed = printedFigures(renderInputs(result, true));
       expect(printed).toHaveLength(result.inputs.length);
-      const html = htmlTableOf(renderHtml(result, findExperiment(name)), "Inputs").slice(1);
+      const page = renderHtml(result, findExperiment(name));
+      const html = ["Inputs", "Not used"].flatMap((title) => htmlTableOf(page, title).slice(1));
       expect(html).toHaveLength(result.inputs.length);
-      result.inputs.forEach((input, i) => {
+      const whole = htmlTableOf(renderHtml(observed(name).result, findExperiment(name)), "Inputs").slice(1);
+      expect(whole.map(([figure]) => figure)).toEqual(result.inputs.map((input) => input.name));
+      [...used, ...others].forEach((input, i) => {
         const { name: figure, value, basis, source } = input;
         expect(source, figure).not.toBe("");
         expect(["measured", "documented", "assumed"]).toContain(basis);
