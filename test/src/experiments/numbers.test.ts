@@ -103,7 +103,8 @@ function printedFigures(text: string): string[][] {
   const figures: string[][] = [];
   for (const line of text.split("\n")) {
     const cells = [line.slice(2, 22), line.slice(24, 37), line.slice(39, 49), line.slice(51)].map(unspaced);
-    if (!line.startsWith("  ") || line.trim() === "") continue;
+    // Longer ones are sentences.
+    if (!line.startsWith("  ") || line.trim() === "" || line.length > 80) continue;
     if (["measured", "documented", "assumed"].includes(cells[2])) figures.push(cells);
     else
       figures.at(-1)?.forEach((_, i, cellsSoFar) => {
