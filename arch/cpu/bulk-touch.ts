@@ -29,9 +29,6 @@ const KIND_FETCH = 2;
 const KIND_MASK = 3;
 /** Bit of a kind: the translation is only made if it is a predicted hit of the first level. */
 export const MUST_HIT = 8;
-/** log2 of the ways of a set whose hits are noted in two words (`ReplacementState.isTree`), and of a pair of ways. */
-const SET_SHIFT = 2;
-const PAIR_SHIFT = 1;
 
 /** The CPU whose translations they are (`CpuMemory`). */
 export interface TouchedCpu {
@@ -102,8 +99,8 @@ export class BulkTouch {
         if (root < 0) {
           (kind === KIND_LOAD ? loads : kind === KIND_STORE ? stores : fetches).use(place);
         } else {
-          words[(root + (place >> SET_SHIFT)) | 0] = place;
-          words[(pairs[kind] + (place >> PAIR_SHIFT)) | 0] = place;
+          words[(root + (place & ~3)) | 0] = place;
+          words[(pairs[kind] + (place & ~1)) | 0] = place;
         }
         cycles += costCycles[kind];
         hits++;

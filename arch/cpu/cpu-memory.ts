@@ -96,15 +96,15 @@ export class CpuMemory {
     const low = la | 0;
     const offset = low & 4095;
     const { words, cells } = this;
-    const place = words[((low >>> 12) & PREDICTIONS_MASK) + LOAD_PREDICTIONS_WORD];
     if (sizeBytes !== 4 || (offset & 3) !== 0) return this.loadPart(0, la, sizeBytes) >>> 0;
+    const place = words[((low >>> 12) & PREDICTIONS_MASK) + LOAD_PREDICTIONS_WORD];
     if (cells[place << CELL_SHIFT] !== la - offset) {
       cells[REQUESTED_PAGE_CELL] = la - offset;
       return this.loadMissed(low, (la * PER_LARGE_PAGE) | 0) >>> 0;
     }
     if (this.loadRoots >= 0) {
-      words[(this.loadRoots + (place >> 2)) | 0] = place;
-      words[(this.loadPairs + (place >> 1)) | 0] = place;
+      words[(this.loadRoots + (place & ~3)) | 0] = place;
+      words[(this.loadPairs + (place & ~1)) | 0] = place;
     } else {
       this.fastPath.loads.use(place);
     }
@@ -130,11 +130,11 @@ export class CpuMemory {
     const low = la | 0;
     const offset = low & 4095;
     const { words, cells } = this;
-    const place = words[((low >>> 12) & PREDICTIONS_MASK) + STORE_PREDICTIONS_WORD];
     if (sizeBytes !== 4 || (offset & 3) !== 0) {
       this.storePart(la, sizeBytes, value);
       return;
     }
+    const place = words[((low >>> 12) & PREDICTIONS_MASK) + STORE_PREDICTIONS_WORD];
     const record = place << WORD_SHIFT;
     if (cells[place << CELL_SHIFT] !== la - offset || words[(record + WORD_ATTRIBUTES) | 0] >= 0) {
       cells[REQUESTED_PAGE_CELL] = la - offset;
@@ -142,8 +142,8 @@ export class CpuMemory {
       return;
     }
     if (this.storeRoots >= 0) {
-      words[(this.storeRoots + (place >> 2)) | 0] = place;
-      words[(this.storePairs + (place >> 1)) | 0] = place;
+      words[(this.storeRoots + (place & ~3)) | 0] = place;
+      words[(this.storePairs + (place & ~1)) | 0] = place;
     } else {
       this.fastPath.stores.use(place);
     }
@@ -176,8 +176,8 @@ export class CpuMemory {
       return frame >= 0 ? frame * 4096 + offset : this.touchGeneral(0, low, frame);
     }
     if (this.loadRoots >= 0) {
-      words[(this.loadRoots + (place >> 2)) | 0] = place;
-      words[(this.loadPairs + (place >> 1)) | 0] = place;
+      words[(this.loadRoots + (place & ~3)) | 0] = place;
+      words[(this.loadPairs + (place & ~1)) | 0] = place;
     } else {
       this.fastPath.loads.use(place);
     }

@@ -24,6 +24,7 @@ const { PTE_ACCESSED, PTE_PAGE_SIZE, PTE_PRESENT } = pteBits;
 const { SIZE_TABLE, TR_MASK } = translation;
 const { CHUNK_FRAME_MASK, CHUNK_FRAMES_SHIFT, FRAME_WORDS_SHIFT } = chunks;
 const { ATTRIBUTE_PCID_MASK, ATTRIBUTE_PCID_SHIFT, ATTRIBUTE_SIZE_SHIFT, CELL_SHIFT, RESERVED_BITS_WORD } = layout;
+const { SET_COUNT, SET_SHIFT, SET_STATE } = layout;
 const { WORD_ATTRIBUTES, WORD_FRAME, WORD_LINK, WORD_NEXT, WORD_SHIFT, WORD_STATE, WORD_USE } = layout;
 const { GENERAL } = results;
 const LEVEL_PDE = structureCaches.LEVEL_PDE;
@@ -147,12 +148,13 @@ export class BulkUpperWalk {
   /** The place that the PDE with a tag gets, if none has that tag and its set is full; else 0. @param number low bits of that of the 2 MiB */
   private victim(number: number, tag: number): number {
     const { words, cells } = this;
-    const { lowMask, ways, firstPlace, countAt, replacement } = this.pdes;
+    const { lowMask, ways, firstPlace, setsAt, replacement } = this.pdes;
     const set = number & lowMask;
-    if (words[(countAt + set) | 0] !== replacement.filledWays) return 0;
+    const row = (setsAt + (set << SET_SHIFT)) | 0;
+    if (words[(row + SET_COUNT) | 0] !== replacement.filledWays) return 0;
     const first = (firstPlace + Math.imul(set, ways)) | 0;
     for (let place = first; place < first + ways; place++) if (cells[place << CELL_SHIFT] === tag) return 0;
-    return first + (words[(replacement.fillsAt + words[(replacement.stateAt + set) | 0]) | 0] & 0xff);
+    return first + (replacement.fills[words[(row + SET_STATE) | 0]] & 0xff);
   }
 
   /** The place of the cached PDPTE of a page; 0 where there is none. One that is remembered may be of another PCID: its attributes say so. */
@@ -174,7 +176,7 @@ export class BulkUpperWalk {
     const { headAt, headMask, replacement } = this.pdes;
     const record = place << WORD_SHIFT;
     const state = words[(record + WORD_STATE) | 0];
-    words[state] = words[(replacement.fillsAt + words[state]) | 0] >> 8;
+    words[state] = replacement.fills[words[state]] >> 8;
     if (headAt < 0) return;
     const link = words[(record + WORD_LINK) | 0];
     const after = words[(record + WORD_NEXT) | 0];

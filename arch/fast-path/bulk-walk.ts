@@ -14,6 +14,7 @@ import type { Preset } from "../presets/preset.ts";
 import * as counters from "../time/perf-counters.ts";
 import * as layout from "../tlb/cpu-arrays.ts";
 import { LEVEL_PDE, structureTag } from "../tlb/paging-structure-caches.ts";
+import { setMark } from "../tlb/replacement-state.ts";
 import type { Tlb } from "../tlb/tlb.ts";
 import type { TlbsOfKind } from "../tlb/tlb-hierarchy.ts";
 import type { WalkCaches } from "../tlb/walk-caches.ts";
@@ -28,6 +29,7 @@ import * as results from "./results.ts";
 const { CHUNK_FRAME_MASK, CHUNK_FRAMES_SHIFT, FRAME_WORDS_SHIFT } = chunks;
 const { ATTRIBUTE_SIZE_SHIFT, ATTRIBUTE_STORES, CELL_SHIFT, COUNTERS_CELL, RECORD_CELLS } = layout;
 const { LOAD_PREDICTIONS_WORD, PREDICTIONS_MASK, PREDICTIONS_SHIFT, REQUESTED_PAGE_CELL, WORD_ATTRIBUTES } = layout;
+const { SET_COUNT, SET_SHIFT, SET_STATE } = layout;
 const { WORD_FRAME, WORD_LINK, WORD_NEXT, WORD_SHIFT, WORD_STATE, WORD_USE } = layout;
 const { GENERAL, MISSED } = results;
 const { PTE_PRESENT } = pteBits;
@@ -47,10 +49,9 @@ const HIGH_FRAME = 0xff;
 const TABLE_FRAME_BITS = 25;
 /** Costs are words. */
 const CYCLES_END = 2 ** 31;
-/** Ways of a first-level set, their log2, and that of a pair of them. */
+/** Ways of a first-level set, and their log2. */
 const WAYS = 4;
 const WAYS_SHIFT = 2;
-const PAIR_SHIFT = 1;
 const KIND_MASK = 3;
 const KIND_LOAD = 0;
 const KIND_STORE = 1;
@@ -85,7 +86,6 @@ export class BulkWalk {
   isMiss = false;
   private readonly cells: Float64Array;
   private readonly words: Int32Array;
-  private readonly bytes: Uint8Array;
   private readonly clock: Float64Array;
   private readonly loadPath: AccessPath;
   private readonly storePath: AccessPath;
@@ -113,7 +113,6 @@ export class BulkWalk {
     const { load, store, fetch, walk, secondLevelHit } = preset.costs;
     this.cells = arrays.cells;
     this.words = arrays.words;
-    this.bytes = arrays.bytes;
     this.clock = clock;
     [this.loadPath, this.storePath] = paths;
     this.tables = tables;
@@ -160,7 +159,7 @@ export class BulkWalk {
       if ((kinds[i] & ONLY_PREDICTED) !== 0) break;
       const permissions = kind === KIND_LOAD ? loads : stores;
       const set = (number & lowMask) ^ ((number >>> hashShift) & hashMask);
-      const marks = words[(marksWord + set) | 0] ^ Math.imul((number >>> markShift) & 255, 0x01010101);
+      const marks = words[(marksWord + (set << WAYS_SHIFT)) | 0] ^ Math.imul((number >>> markShift) & 255, 0x01010101);
       if (((marks - 0x01010101) & ~marks & 0x80808080) !== 0) {
         const place = findInSet(cells, (firstPlace + (set << WAYS_SHIFT)) | 0, page) | 0;
         const allowed = words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] & ~ATTRIBUTE_STORES;
@@ -173,7 +172,7 @@ export class BulkWalk {
           continue;
         }
       }
-      if (words[(countWord + set) | 0] !== WAYS) break;
+      if (words[(countWord + (set << SET_SHIFT)) | 0] !== WAYS) break;
       let held = words[(headWord + (number & headMask)) | 0];
       while (held !== 0 && cells[held << CELL_SHIFT] !== page) held = words[((held << WORD_SHIFT) + WORD_NEXT) | 0];
       let frame = 0;
@@ -265,12 +264,13 @@ export class BulkWalk {
   /** The place that a page gets in the second level, if its set is full and a small page is evicted; else 0. */
   private victim(number: number): number {
     const { words } = this;
-    const { lowMask, hashShift, hashMask, countWord, filledWays, stateWord, fillsWord, firstPlace, ways } = this.second;
+    const { lowMask, hashShift, hashMask, setsAt, filledWays, fills, firstPlace, ways } = this.second;
     const set = (number & lowMask) ^ ((number >>> hashShift) & hashMask);
-    const filled = words[(fillsWord + words[(stateWord + set) | 0]) | 0];
+    const row = (setsAt + (set << SET_SHIFT)) | 0;
+    const filled = fills[words[(row + SET_STATE) | 0]];
     const place = (firstPlace + Math.imul(set, ways) + (filled & 0xff)) | 0;
     const isSmall = (words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] & SIZE) === 0;
-    return isSmall && words[(countWord + set) | 0] === filledWays ? place : 0;
+    return isSmall && words[(row + SET_COUNT) | 0] === filledWays ? place : 0;
   }
 
   /** `IndexedTlb.insert` at the place that {@link victim} has said. */
@@ -278,8 +278,7 @@ export class BulkWalk {
     const { words } = this;
     const record = place << WORD_SHIFT;
     const state = words[(record + WORD_STATE) | 0];
-    const filled = words[(this.second.fillsWord + words[state]) | 0];
-    words[state] = filled >> 8;
+    words[state] = this.second.fills[words[state]] >> 8;
     const link = words[(record + WORD_LINK) | 0];
     const after = words[(record + WORD_NEXT) | 0];
     words[link] = after;
@@ -305,12 +304,12 @@ export class BulkWalk {
     prediction: number,
   ): void {
     const { words } = this;
-    const { rootWord, pairsAt, marksByte, markShift } = this.first;
-    const root = (rootWord + set) | 0;
-    const place = words[(pairsAt + ((words[root] ^ 2) >> PAIR_SHIFT)) | 0] ^ 1;
+    const { rootWord, pairsAt, marksAt, markShift } = this.first;
+    const root = (rootWord + (set << WAYS_SHIFT)) | 0;
+    const place = words[(pairsAt + ((words[root] ^ 2) & ~1)) | 0] ^ 1;
     words[root] = place;
-    words[(pairsAt + (place >> PAIR_SHIFT)) | 0] = place;
-    this.bytes[(marksByte + place) | 0] = number >>> markShift;
+    words[(pairsAt + (place & ~1)) | 0] = place;
+    setMark(words, marksAt, place, number >>> markShift);
     this.cells[place << CELL_SHIFT] = page;
     words[((place << WORD_SHIFT) + WORD_FRAME) | 0] = frame;
     words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] = attributes;
@@ -323,12 +322,12 @@ function firstLevel(tlb: Tlb) {
     lowMask: tlb.lowMask,
     hashShift: tlb.hashShift,
     hashMask: tlb.hashMask,
-    countWord: tlb.countAt,
-    marksWord: tlb.marksAt >> 2,
-    marksByte: tlb.marksAt - tlb.firstPlace,
+    countWord: tlb.setsAt | SET_COUNT,
+    marksWord: tlb.replacement.marksAt + tlb.firstPlace,
+    marksAt: tlb.replacement.marksAt,
     markShift: tlb.markShift,
     firstPlace: tlb.firstPlace,
-    rootWord: tlb.replacement.rootsAt + (tlb.firstPlace >> WAYS_SHIFT),
+    rootWord: tlb.replacement.rootsAt + tlb.firstPlace,
     pairsAt: tlb.replacement.pairsAt,
   };
 }
@@ -340,10 +339,9 @@ function secondLevel(tlb: Tlb) {
     lowMask: tlb.lowMask,
     hashShift: tlb.hashShift,
     hashMask: tlb.hashMask,
-    countWord: tlb.countAt,
+    setsAt: tlb.setsAt,
     filledWays: tlb.replacement.filledWays,
-    stateWord: tlb.replacement.stateAt,
-    fillsWord: tlb.replacement.fillsAt,
+    fills: tlb.replacement.fills,
     firstPlace: tlb.firstPlace,
     ways: tlb.ways,
   };
@@ -355,8 +353,8 @@ function useFirst(words: Int32Array, place: number, root: number, pair: number):
     useTable(words, place);
     return;
   }
-  words[(root + (place >> WAYS_SHIFT)) | 0] = place;
-  words[(pair + (place >> PAIR_SHIFT)) | 0] = place;
+  words[(root + (place & ~3)) | 0] = place;
+  words[(pair + (place & ~1)) | 0] = place;
 }
 
 /** Records a hit of a place where the replacement state is a table. */

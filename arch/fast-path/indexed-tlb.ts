@@ -13,6 +13,7 @@ import type { Tlb } from "../tlb/tlb.ts";
 // The module's own constants, which V8 folds into the code (README.md, "Constants").
 const { TR_MASK } = translation;
 const { ATTRIBUTE_PCID_MASK, ATTRIBUTE_PCID_SHIFT, ATTRIBUTE_SIZE_SHIFT, CELL_SHIFT, REQUESTED_PAGE_CELL } = layout;
+const { SET_COUNT, SET_SHIFT, SET_STATE } = layout;
 const { WORD_ATTRIBUTES, WORD_FRAME, WORD_LINK, WORD_NEXT, WORD_SHIFT, WORD_STATE, WORD_USE } = layout;
 /** The attributes that are an entry's size. */
 const SIZE = 3 << ATTRIBUTE_SIZE_SHIFT;
@@ -33,10 +34,9 @@ export class IndexedTlb {
   private readonly lowMask: number;
   private readonly hashShift: number;
   private readonly hashMask: number;
-  /** Word of the number of entries of set 0. */
-  private readonly countWord: number;
-  private readonly stateWord: number;
-  private readonly fillsWord: number;
+  /** Word of the row of set 0. */
+  private readonly setsAt: number;
+  private readonly fills: Int32Array;
   private readonly logs: LruLogs | null;
 
   constructor(tlb: Tlb, arrays: CpuArrays, requestCell: number = REQUESTED_PAGE_CELL) {
@@ -52,9 +52,8 @@ export class IndexedTlb {
     this.lowMask = tlb.lowMask;
     this.hashShift = tlb.hashShift;
     this.hashMask = tlb.hashMask;
-    this.countWord = tlb.countAt;
-    this.stateWord = tlb.replacement.stateAt;
-    this.fillsWord = tlb.replacement.fillsAt;
+    this.setsAt = tlb.setsAt;
+    this.fills = tlb.replacement.fills;
     this.logs = tlb.replacement.logs;
   }
 
@@ -90,7 +89,7 @@ export class IndexedTlb {
   insert(number: number, frame: number, attributes: number): number {
     const { words, cells } = this;
     const set = (number & this.lowMask) ^ ((number >>> this.hashShift) & this.hashMask);
-    if (words[(this.countWord + set) | 0] !== this.filledWays)
+    if (words[(this.setsAt + (set << SET_SHIFT) + SET_COUNT) | 0] !== this.filledWays)
       return this.insertInEmptySlot(number, frame, attributes) | 0;
     const place = this.evict(set) | 0;
     const record = place << WORD_SHIFT;
@@ -120,8 +119,8 @@ export class IndexedTlb {
       logs.use(oldest);
       return oldest;
     }
-    const state = (this.stateWord + set) | 0;
-    const filled = words[(this.fillsWord + words[state]) | 0];
+    const state = (this.setsAt + (set << SET_SHIFT) + SET_STATE) | 0;
+    const filled = this.fills[words[state]];
     words[state] = filled >> 8;
     return (this.firstPlace + Math.imul(set, this.ways) + (filled & 0xff)) | 0;
   }

@@ -27,7 +27,7 @@ const { GENERAL, MISSED, NOT_CACHED } = results;
 const { SIZE_4K } = translation;
 /** Bits of page numbers that the fast path is given. */
 const NUMBER_BITS = 20;
-/** Bits of the mark of an entry of a first-level TLB (`Tlb.marksAt`). */
+/** Bits of the mark of an entry of a first-level TLB (`ReplacementState.marksAt`). */
 const MARK_BITS = 8;
 /** Most second-level TLBs that hold small pages for one kind of access. */
 const SECOND_MAX = 2;

@@ -5,12 +5,12 @@
 
 import type { CpuArrays } from "../tlb/cpu-arrays.ts";
 import * as layout from "../tlb/cpu-arrays.ts";
-import { TREE_WAYS } from "../tlb/replacement-state.ts";
+import { setMark, TREE_WAYS } from "../tlb/replacement-state.ts";
 import type { Tlb } from "../tlb/tlb.ts";
 
 // The module's own constants, which V8 folds into the code (README.md, "Constants").
-const { ATTRIBUTE_SIZE_SHIFT, CELL_SHIFT, RECORD_CELLS, REQUESTED_PAGE_CELL, WORD_ATTRIBUTES, WORD_FRAME, WORD_SHIFT } =
-  layout;
+const { ATTRIBUTE_SIZE_SHIFT, CELL_SHIFT, RECORD_CELLS, REQUESTED_PAGE_CELL, SET_COUNT, SET_SHIFT } = layout;
+const { WORD_ATTRIBUTES, WORD_FRAME, WORD_SHIFT } = layout;
 /** The attributes that are an entry's size. */
 const SIZE = 3 << ATTRIBUTE_SIZE_SHIFT;
 const WAYS = TREE_WAYS;
@@ -23,7 +23,6 @@ export class TreeTlb {
   private readonly requestCell: number;
   private readonly cells: Float64Array;
   private readonly words: Int32Array;
-  private readonly bytes: Uint8Array;
   private readonly firstPlace: number;
   private readonly lowMask: number;
   private readonly hashShift: number;
@@ -33,27 +32,25 @@ export class TreeTlb {
   private readonly countWord: number;
   private readonly rootsAt: number;
   private readonly pairsAt: number;
-  /** Word of the marks of set 0 (`Tlb.marksAt`). */
+  private readonly marksAt: number;
+  /** Word of the marks of set 0. */
   private readonly marksWord: number;
-  /** Byte of the mark of place 0, if it were part of this TLB. */
-  private readonly marksByte: number;
 
   constructor(tlb: Tlb, arrays: CpuArrays, requestCell: number = REQUESTED_PAGE_CELL) {
     this.tlb = tlb;
     this.requestCell = requestCell;
     this.cells = arrays.cells;
     this.words = arrays.words;
-    this.bytes = arrays.bytes;
     this.firstPlace = tlb.firstPlace;
     this.lowMask = tlb.lowMask;
     this.hashShift = tlb.hashShift;
     this.hashMask = tlb.hashMask;
     this.markShift = tlb.markShift;
-    this.countWord = tlb.countAt;
+    this.countWord = tlb.setsAt | SET_COUNT;
     this.rootsAt = tlb.replacement.rootsAt;
     this.pairsAt = tlb.replacement.pairsAt;
-    this.marksWord = tlb.marksAt >> 2;
-    this.marksByte = tlb.marksAt - tlb.firstPlace;
+    this.marksAt = tlb.replacement.marksAt;
+    this.marksWord = tlb.replacement.marksAt + tlb.firstPlace;
   }
 
   /** The place of the page in the request cell, which has this number; 0 when it is not there. */
@@ -67,15 +64,15 @@ export class TreeTlb {
     // All four marks at once: a byte becomes 0 where it is the mark of the page asked for.
     const mark = Math.imul((number >>> this.markShift) & 255, 0x01010101);
     const set = (number & this.lowMask) ^ ((number >>> this.hashShift) & this.hashMask);
-    const marks = this.words[(this.marksWord + set) | 0] ^ mark;
+    const marks = this.words[(this.marksWord + (set << WAYS_SHIFT)) | 0] ^ mark;
     return ((marks - 0x01010101) & ~marks & 0x80808080) === 0;
   }
 
   /** Records a hit of `place` for the replacement policy. */
   use(place: number): void {
     const { words } = this;
-    words[(this.rootsAt + (place >> WAYS_SHIFT)) | 0] = place;
-    words[(this.pairsAt + (place >> 1)) | 0] = place;
+    words[(this.rootsAt + (place & ~3)) | 0] = place;
+    words[(this.pairsAt + (place & ~1)) | 0] = place;
   }
 
   /**
@@ -85,15 +82,16 @@ export class TreeTlb {
   insert(number: number, frame: number, attributes: number): number {
     const { words, cells } = this;
     const set = (number & this.lowMask) ^ ((number >>> this.hashShift) & this.hashMask);
-    if (words[(this.countWord + set) | 0] !== WAYS) return this.insertInEmptySlot(number, frame, attributes) | 0;
+    if (words[(this.countWord + (set << SET_SHIFT)) | 0] !== WAYS)
+      return this.insertInEmptySlot(number, frame, attributes) | 0;
     // The victim is the place not used last of the pair not used last.
-    const root = (this.rootsAt + (this.firstPlace >> WAYS_SHIFT) + set) | 0;
-    const place = words[(this.pairsAt + ((words[root] ^ 2) >> 1)) | 0] ^ 1;
+    const root = (this.rootsAt + this.firstPlace + (set << WAYS_SHIFT)) | 0;
+    const place = words[(this.pairsAt + ((words[root] ^ 2) & ~1)) | 0] ^ 1;
     if (((words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] ^ attributes) & SIZE) !== 0)
       this.recount(place, attributes);
     words[root] = place;
-    words[(this.pairsAt + (place >> 1)) | 0] = place;
-    this.bytes[(this.marksByte + place) | 0] = number >>> this.markShift;
+    words[(this.pairsAt + (place & ~1)) | 0] = place;
+    setMark(words, this.marksAt, place, number >>> this.markShift);
     cells[place << CELL_SHIFT] = cells[this.requestCell];
     words[((place << WORD_SHIFT) + WORD_FRAME) | 0] = frame;
     words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] = attributes;

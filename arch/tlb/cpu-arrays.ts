@@ -2,18 +2,22 @@
  * Where the numbers of one CPU lie: the only place that knows this layout.
  *
  * The TLBs, paging-structure caches, predictions and counters of a CPU share one block of memory, so that code which works on
- * several of them loads one array and not five. The block is seen as 64-bit `cells`, as 32-bit `words` and as `bytes`. Each
+ * several of them loads one array and not five. The block is seen as 64-bit `cells` and as 32-bit `words`. Each
  * slot of each structure has a record of 32 bytes; the number of the record is called its place. First-level TLBs come first.
  *
  *   cell    0      record 0: where no entry is ever held. Ends of chains and empty predictions name it
- *           4      counters (perf-counters.ts)
- *           60     the page that the fast path is asked for, and the tags of the larger pages that it may be part of
+ *           4      the page that the fast path is asked for, and the tags of the larger pages that it may be part of
+ *   word    14     number of translations of large pages in all TLBs, plus FAST_PATH_OFF while the fast path is off, plus ACCESSES_WATCHED
+ *   cell    8      counters (perf-counters.ts)
  *   word    128    rules of the paging mode, four words for each kind of access (paging-mode.ts)
- *           160    number of translations of large pages in all TLBs, plus FAST_PATH_OFF while the fast path is off, plus ACCESSES_WATCHED
  *           176    reserved bits of entries, 16 words (paging-mode.ts)
+ *           192    numbers of entries of each structure, by size: four words a structure
  *           256    predictions of hits: 256 for loads, 256 for stores, 256 for fetches
  *           1024   predictions of hits of larger pages: 64 for loads, 64 for stores, 64 for fetches
  *           1216   records, from place 152 on
+ *
+ * Behind the records are the words that the structures take. What is looked at together lies side by side, as with many CPUs the host's caches have none of
+ * it: what is asked for at each access in the first 64 bytes, what belongs to a set in a row (`SET_*`; trees: replacement-state.ts).
  *
  * Names end with what they count: `_CELL` and `_WORD` are indices into those arrays, `CELL_` and `WORD_` are offsets in a
  * record. Code on the fast path takes these constants as arch/fast-path/README.md says ("Constants").
@@ -24,21 +28,36 @@ import { ownBytes, type TakeBytes } from "./line-cache.ts";
 const WORD_BYTES = Int32Array.BYTES_PER_ELEMENT;
 
 /** Cell of the counter number 0. */
-export const COUNTERS_CELL = 4;
+export const COUNTERS_CELL = 8;
 /** Cell with the first linear address of the 4 KiB page that the fast path is asked to translate. */
-export const REQUESTED_PAGE_CELL = 60;
+export const REQUESTED_PAGE_CELL = 4;
 /** Cell with the tag of the 2 MiB page that this page would be part of, while the fast path looks for it; the next is for 1 GiB. */
-export const REQUESTED_LARGE_CELL = 61;
+export const REQUESTED_LARGE_CELL = 5;
 /** Word of the rules for access kind 0. */
 export const RULES_WORD = 128;
 /** Word of the reserved bits of entries. */
 export const RESERVED_BITS_WORD = 176;
 /** Word with the number of translations of 2 MiB and 1 GiB pages in all TLBs. */
-export const LARGE_TRANSLATIONS_WORD = 160;
+export const LARGE_TRANSLATIONS_WORD = 14;
 /** What that word is increased by while a flush attribution watches: more than all TLBs together have slots. */
 export const ACCESSES_WATCHED = 1 << 23;
 /** What that word is increased by to keep all accesses off the fast path. */
 export const FAST_PATH_OFF = 1 << 24;
+
+/** Word of the numbers of entries of the first structure, by size, and of how many structures there is room for. */
+const SIZES_WORD = 192;
+const SIZES_MAX = 16;
+/** Sizes of entries that are counted (`SIZE_*`). */
+export const SIZES = 4;
+
+/** log2 of the words of the row of a set. */
+export const SET_SHIFT = 2;
+/** Word of the row of a set: the number of its entries. */
+export const SET_COUNT = 0;
+/** Word of the row of a set: a slot of the set below which none is empty: sets of up to 96 ways are not searched from their beginning. */
+export const SET_EMPTY = 1;
+/** Word of the row of a set: its replacement state, where that is a table's (replacement-state.ts). */
+export const SET_STATE = 2;
 
 /** log2 of the number of predictions for one kind of access. */
 export const PREDICTIONS_SHIFT = 8;
@@ -115,11 +134,10 @@ export class CpuArrays {
   readonly cells: Float64Array;
   /** The block as signed 32-bit integers. */
   readonly words: Int32Array;
-  /** The block as bytes. */
-  readonly bytes: Uint8Array;
   /** What of each place is seldom needed: `FURTHER_*`. */
   readonly further: Int32Array;
   private nextPlace = FIRST_PLACE;
+  private structures = 0;
   private nextWord: number;
 
   /**
@@ -135,7 +153,6 @@ export class CpuArrays {
     const [buffer, at] = take(WORD_BYTES * ((blockWords + end + 1) & ~1));
     this.cells = new Float64Array(buffer, at, blockWords >> 1);
     this.words = new Int32Array(buffer, at, blockWords);
-    this.bytes = new Uint8Array(buffer, at, WORD_BYTES * blockWords);
     this.further = new Int32Array(buffer, at + WORD_BYTES * blockWords, end);
     this.cells[CELL_TAG] = Number.NaN;
     for (let place = FIRST_PLACE; place < end; place++) this.cells[(place << CELL_SHIFT) + CELL_TAG] = Number.NaN;
@@ -146,6 +163,12 @@ export class CpuArrays {
     const first = this.nextPlace;
     this.nextPlace += (count + 3) & ~3;
     return first;
+  }
+
+  /** Takes the words of the numbers of entries of one structure, by size; returns the index of the first. */
+  takeSizes(): number {
+    const structure = this.structures++;
+    return structure < SIZES_MAX ? SIZES_WORD + SIZES * structure : this.takeWords(SIZES);
   }
 
   /** Takes `count` words; returns the index of the first, a multiple of 4. */

@@ -2,10 +2,12 @@
  * The replacement state of all sets of one structure, in the words that a CPU's structures share (cpu-arrays.ts). It is kept in
  * one of three forms:
  *
- *   table   one word a set, changed and read as its policy says (arch/presets/replacement)
+ *   table   one word a set, in its row, changed and read as its policy says (arch/presets/replacement)
  *   log     LRU of many ways: the uses of each set in order of time (lru-logs.ts)
  *   tree    tree-PLRU of four ways in the first level, where hits are frequent, so that a hit only stores: for each node of a
- *           set's tree the place used last below it. The victim is the place not used last of the pair not used last.
+ *           set's tree the place used last below it. The victim is the place not used last of the pair not used last. Four words a
+ *           set: that of the first pair, of the root, of the second pair, and the marks of its entries, a byte each (the eight bits of their
+ *           page numbers above those that choose the set)
  */
 
 import { checkState } from "../isa/state-error.ts";
@@ -17,37 +19,39 @@ import * as layout from "./cpu-arrays.ts";
 import { LruLogs, lruLogWords } from "./lru-logs.ts";
 
 // The module's own constants, which V8 folds into the code (arch/fast-path/README.md, "Constants").
-const { WORD_SHIFT, WORD_STATE, WORD_USE } = layout;
+const { SET_SHIFT, SET_STATE, WORD_SHIFT, WORD_STATE, WORD_USE } = layout;
 
-/** Ways of the sets whose state can be a tree of places. */
+/** Ways of the sets whose state can be a tree of places, and words of a tree. */
 export const TREE_WAYS = 4;
+/** Words of a tree: the root, and the marks. */
+const TREE_ROOT = 1;
+const TREE_MARKS = 3;
 
 /** Fills after which a way that was not evicted is taken never to be: every policy comes round to where it was before that. */
 const FILLS_PER_WAY = 4;
 
 /** Words that the state of a structure takes at the most, beside its records. */
 export function replacementWords({ sets, ways, replacement }: TlbGeometry): number {
-  const victims = replacementPolicy(replacement, ways).victims?.length ?? 0;
-  return 4 * sets + victims + lruLogWords(sets, ways);
+  return TREE_WAYS * sets + (replacementPolicy(replacement, ways).victims === null ? lruLogWords(sets, ways) : 0);
 }
 
 /** The state of one structure; slots and places are those of `Tlb`. */
 export class ReplacementState {
   /**
-   * Whether it is kept as trees: the place used last in a set is at word `rootsAt + (place >> 2)`, and that used last of a
-   * pair of ways at `pairsAt + (place >> 1)`.
+   * Whether it is kept as trees: the place used last in a set is at word `rootsAt + (place & ~3)`, that used last of a
+   * pair of ways at `pairsAt + (place & ~1)`, and the marks of a set at `marksAt + (place & ~3)`.
    */
   readonly isTree: boolean;
-  /** Word of the place used last in the set of place 0, if it were part of this structure; by place / 4. No tree: -1. */
+  /** Word of the place used last in the set of place 0, if it were part of this structure. No tree: -1. */
   readonly rootsAt: number;
-  /** Word of the place used last in the pair of ways of place 0; by place / 2. */
+  /** Word of the place used last in the pair of ways of place 0. No tree: -1. */
   readonly pairsAt: number;
-  /** Word of the state of set 0 in the table form, and the number of words for all sets. */
-  readonly stateAt: number;
-  /** Number of words of the state of all sets. */
-  readonly stateWords: number;
-  /** Word of the first of the ways to evict, by state of the set; from bit 8 on, what the fill makes of the state. */
-  readonly fillsAt: number;
+  /** Word of the marks of the set of place 0. No tree: -1. */
+  readonly marksAt: number;
+  /** The way to evict, by state of the set; from bit 8 on, what the fill makes of the state. Common to all structures of the policy; none for logs. */
+  readonly fills: Int32Array;
+  /** Word of the row of set 0. */
+  private readonly setsAt: number;
   private readonly words: Int32Array;
   private readonly ways: number;
   private readonly slots: number;
@@ -60,36 +64,42 @@ export class ReplacementState {
   /** The logs; null in the other forms. */
   readonly logs: LruLogs | null;
 
-  /** Takes its words, and sets those of the records of the structure that begins with `firstPlace`. */
-  constructor(geometry: TlbGeometry, arrays: CpuArrays, firstPlace: number, isFirstLevel: boolean) {
+  /** Takes its words, and sets those of the records of the structure that begins with `firstPlace`. @param setsAt word of the row of set 0 */
+  constructor(geometry: TlbGeometry, arrays: CpuArrays, firstPlace: number, setsAt: number, isFirstLevel: boolean) {
     const { sets, ways, replacement, pcidCapacity } = geometry;
     const slots = sets * ways;
     const policy = replacementPolicy(replacement, ways);
-    const victims = policy.victims ?? new Uint8Array(0);
     this.words = arrays.words;
+    this.setsAt = setsAt;
     this.ways = ways;
     this.slots = slots;
     this.firstPlace = firstPlace;
     this.fillUse = policy.fillUse;
     this.filledWays = policy.filledWays ?? ways;
-    this.states = victims.length;
+    this.fills = policy.fills;
+    this.states = policy.fills.length;
     this.isTree = isFirstLevel && replacement === "tree-plru" && ways === TREE_WAYS && pcidCapacity === undefined;
-    this.stateWords = this.isTree ? 3 * sets : sets;
-    this.stateAt = arrays.takeWords(this.stateWords);
-    this.rootsAt = this.isTree ? this.stateAt - (firstPlace >> 2) : -1;
-    this.pairsAt = this.isTree ? this.stateAt + sets - (firstPlace >> 1) : -1;
-    this.fillsAt = arrays.takeWords(victims.length);
-    for (let state = 0; state < victims.length; state++) {
-      const filled = afterUse(state, policy.fillUse[victims[state]]);
-      this.words[this.fillsAt + state] = victims[state] | (filled << 8);
-    }
+    const trees = this.isTree ? arrays.takeWords(TREE_WAYS * sets) - firstPlace : -1;
+    this.pairsAt = trees;
+    this.rootsAt = this.isTree ? trees + TREE_ROOT : -1;
+    this.marksAt = this.isTree ? trees + TREE_MARKS : -1;
     this.logs = policy.victims === null ? new LruLogs(sets, ways, arrays, firstPlace) : null;
     for (let slot = 0; slot < slots && this.logs === null; slot++) {
       const record = (firstPlace + slot) << WORD_SHIFT;
       this.words[record | WORD_USE] = policy.hitUse[slot % ways];
-      this.words[record | WORD_STATE] = this.isTree ? -1 : this.stateAt + Math.floor(slot / ways);
+      this.words[record | WORD_STATE] = this.isTree ? -1 : this.stateWordOf(Math.floor(slot / ways));
     }
     if (this.isTree) for (let slot = 1; slot < slots; slot += 2) this.hit(slot);
+  }
+
+  /** Word of the state of a set in the table form. */
+  stateWordOf(set: number): number {
+    return (this.setsAt + (set << SET_SHIFT)) | SET_STATE;
+  }
+
+  /** Sets the mark of `slot` to the low eight bits of a number; of trees only. */
+  mark(slot: number, mark: number): void {
+    setMark(this.words, this.marksAt, this.firstPlace + slot, mark);
   }
 
   /** Records a hit of `slot`. */
@@ -116,7 +126,7 @@ export class ReplacementState {
       return;
     }
     const { words } = this;
-    const at = this.stateAt + set;
+    const at = this.stateWordOf(set);
     words[at] = afterUse(words[at], this.fillUse[slot - set * this.ways]);
   }
 
@@ -124,9 +134,11 @@ export class ReplacementState {
   victim(set: number): number {
     const { words } = this;
     if (this.logs !== null) return this.logs.oldest(set) - this.firstPlace;
-    const state = words[this.stateAt + set];
-    if (this.isTree) return (words[this.pairsAt + ((state ^ 2) >> 1)] ^ 1) - this.firstPlace;
-    return set * this.ways + (words[this.fillsAt + state] & 0xff);
+    if (this.isTree) {
+      const last = words[this.rootsAt + this.firstPlace + set * TREE_WAYS];
+      return (words[this.pairsAt + ((last ^ 2) & ~1)] ^ 1) - this.firstPlace;
+    }
+    return set * this.ways + (this.fills[words[this.stateWordOf(set)]] & 0xff);
   }
 
   /**
@@ -146,17 +158,17 @@ export class ReplacementState {
 
   /** The ways of a set in the order in which fills evict them, once ways without an entry are filled. */
   private orderWithGaps(set: number, isUsed: (way: number) => boolean): number[] {
-    const { ways, words, logs } = this;
+    const { ways, fills, logs } = this;
     if (logs !== null)
       return logs
         .order(set)
         .reverse()
         .map((slot) => slot - set * ways);
-    let state = this.isTree ? this.treeState(set) : words[this.stateAt + set];
+    let state = this.stateOf(set);
     for (let way = 0; way < this.filledWays; way++) if (!isUsed(way)) state = afterUse(state, this.fillUse[way]);
     const order = new Set<number>();
-    for (let fills = 0; fills < ways * FILLS_PER_WAY && order.size < ways; fills++) {
-      const filled = words[this.fillsAt + state];
+    for (let fill = 0; fill < ways * FILLS_PER_WAY && order.size < ways; fill++) {
+      const filled = fills[state];
       order.add(filled & 0xff);
       state = filled >>> 8;
     }
@@ -165,14 +177,14 @@ export class ReplacementState {
 
   /** The slots of a full set in the order in which fills would evict them. @param out as many as the set has ways */
   evictionOrder(set: number, out: Int32Array): void {
-    const { ways, words, logs } = this;
+    const { ways, fills, logs } = this;
     if (logs !== null) {
       out.set(logs.order(set).reverse());
       return;
     }
-    let state = this.isTree ? this.treeState(set) : words[this.stateAt + set];
+    let state = this.stateOf(set);
     for (let i = 0; i < ways; i++) {
-      const filled = words[this.fillsAt + state];
+      const filled = fills[state];
       out[i] = set * ways + (filled & 0xff);
       state = filled >>> 8;
     }
@@ -180,21 +192,22 @@ export class ReplacementState {
 
   /** Brings a set into the state that it has in the same structure of other arrays. */
   copySet(from: ReplacementState, set: number): void {
-    const { words, ways, slots, logs } = this;
+    const { words, logs } = this;
     if (logs !== null && from.logs !== null) {
       for (const slot of from.logs.order(set).reverse()) logs.use(this.firstPlace + slot);
-      return;
+    } else if (this.isTree) {
+      // Trees are at the same places there, and name the same.
+      const tree = this.pairsAt + this.firstPlace + set * TREE_WAYS;
+      words.set(from.words.subarray(tree, tree + TREE_MARKS), tree);
+    } else {
+      words[this.stateWordOf(set)] = from.words[from.stateWordOf(set)];
     }
-    words[this.stateAt + set] = from.words[from.stateAt + set];
-    if (!this.isTree) return;
-    const pairs = this.stateAt + slots / ways + (set * ways) / 2;
-    words.set(from.words.subarray(pairs, pairs + ways / 2), pairs);
   }
 
   /** Records a use of `place` in its set's tree. */
   private use(place: number): void {
-    this.words[this.rootsAt + (place >> 2)] = place;
-    this.words[this.pairsAt + (place >> 1)] = place;
+    this.words[this.rootsAt + (place & ~3)] = place;
+    this.words[this.pairsAt + (place & ~1)] = place;
   }
 
   /** Numbers that {@link capture} writes: one a set, or one a slot for logs. */
@@ -207,13 +220,13 @@ export class ReplacementState {
    * @returns where it ends
    */
   capture(out: Uint16Array, at: number): number {
-    const { ways, words, logs } = this;
+    const { ways, logs } = this;
     let end = at;
     for (let set = 0; set < this.slots / ways; set++) {
       if (logs !== null) {
         for (const slot of logs.order(set)) out[end++] = slot - set * ways;
       } else {
-        out[end++] = this.isTree ? this.treeState(set) : words[this.stateAt + set];
+        out[end++] = this.stateOf(set);
       }
     }
     return end;
@@ -238,17 +251,22 @@ export class ReplacementState {
         const state = from[end++];
         checkState("replacement", state < this.states, `has no state ${state}`);
         if (this.isTree) this.setTreeState(set, state);
-        else words[this.stateAt + set] = state;
+        else words[this.stateWordOf(set)] = state;
       }
     }
     return end;
   }
 
+  /** The state of a set in the table form, as a number; of a tree, what that form would have. */
+  private stateOf(set: number): number {
+    return this.isTree ? this.treeState(set) : this.words[this.stateWordOf(set)];
+  }
+
   /** The number that the table form gives the state of a tree: that after the two uses which the tree remembers. */
   private treeState(set: number): number {
     const { words } = this;
-    const last = words[this.pairsAt + (words[this.rootsAt + (this.firstPlace >> 2) + set] >> 1)];
-    const before = words[this.pairsAt + ((last ^ 2) >> 1)];
+    const last = words[this.pairsAt + (words[this.rootsAt + this.firstPlace + set * TREE_WAYS] & ~1)];
+    const before = words[this.pairsAt + ((last ^ 2) & ~1)];
     return afterUse(afterUse(0, this.fillUse[before & 3]), this.fillUse[last & 3]);
   }
 
@@ -263,4 +281,11 @@ export class ReplacementState {
       }
     }
   }
+}
+
+/** Sets the mark of a place to the low eight bits of a number. @param marksAt `ReplacementState.marksAt` */
+export function setMark(words: Int32Array, marksAt: number, place: number, mark: number): void {
+  const at = (marksAt + (place & ~3)) | 0;
+  const shift = (place & 3) << 3;
+  words[at] = (words[at] & ~(0xff << shift)) | ((mark & 0xff) << shift);
 }

@@ -19,7 +19,8 @@ const { GLOBAL_CONTEXT, GUEST_CONTEXTS, GUEST_TAG, SIZE_TABLE, TR_GLOBAL, TR_GUE
   translation;
 const { FURTHER_FRAME_HIGH, FURTHER_GUEST_SHIFT, FURTHER_NUMBER_SHIFT } = layout;
 const { ATTRIBUTE_MEMORY, ATTRIBUTE_PCID_MASK, ATTRIBUTE_PCID_SHIFT, ATTRIBUTE_SIZE_SHIFT } = layout;
-const { CELL_SHIFT, LARGE_TRANSLATIONS_WORD, WORD_ATTRIBUTES, WORD_FRAME, WORD_LINK, WORD_NEXT, WORD_SHIFT } = layout;
+const { CELL_SHIFT, LARGE_TRANSLATIONS_WORD, SET_COUNT, SET_EMPTY, SET_SHIFT } = layout;
+const { WORD_ATTRIBUTES, WORD_FRAME, WORD_LINK, WORD_NEXT, WORD_SHIFT } = layout;
 
 /** No size of page. */
 const NO_SIZE = -1;
@@ -45,14 +46,11 @@ export class TlbSlots {
   readonly cells: Float64Array;
   /** The CPU's arrays, as words. */
   readonly words: Int32Array;
-  protected readonly bytes: Uint8Array;
   protected readonly further: Int32Array;
   /** The place of slot 0. */
   readonly firstPlace: number;
   /** What is evicted next. */
   readonly replacement: ReplacementState;
-  /** Byte of the mark of slot 0: the eight bits of its page number above those that choose the set. */
-  readonly marksAt: number;
   /** Word of the number of entries of size 0; those of the other sizes follow. */
   readonly sizeAt: number;
   /** Whether it may hold pieces of pages that are larger than its sizes. */
@@ -70,10 +68,8 @@ export class TlbSlots {
   readonly hashMask: number;
   /** log2 of the number of sets: the bits of a page number from there on are its mark. */
   readonly markShift: number;
-  /** Word of the number of entries of set 0. */
-  readonly countAt: number;
-  /** Word of a slot of set 0 below which none of the set is empty: sets of up to 96 ways are not searched from their beginning. */
-  readonly emptyAt: number;
+  /** Word of the row of set 0 (`SET_*`). */
+  readonly setsAt: number;
   /** Word of the first place of the first of the chains by page number; -1 when sets are scanned. */
   readonly headAt: number;
   /** The bits of a page number that choose its chain. */
@@ -89,15 +85,12 @@ export class TlbSlots {
     this.slots = slots;
     this.cells = arrays.cells;
     this.words = arrays.words;
-    this.bytes = arrays.bytes;
     this.further = arrays.further;
     this.firstPlace = arrays.takePlaces(slots);
-    this.replacement = new ReplacementState(geometry, arrays, this.firstPlace, level === 1);
-    this.marksAt = this.replacement.isTree ? arrays.takeWords(sets) << 2 : -1;
-    this.countAt = arrays.takeWords(sets);
-    this.emptyAt = arrays.takeWords(sets);
-    for (let set = 0; set < sets; set++) this.words[this.emptyAt + set] = set * ways;
-    this.sizeAt = arrays.takeWords(4);
+    this.setsAt = arrays.takeWords(sets << SET_SHIFT);
+    for (let set = 0; set < sets; set++) this.words[this.rowOf(set) | SET_EMPTY] = set * ways;
+    this.replacement = new ReplacementState(geometry, arrays, this.firstPlace, this.setsAt, level === 1);
+    this.sizeAt = arrays.takeSizes();
     const { lowMask, hashShift, hashMask } = setIndex(sets, geometry.indexHash);
     this.lowMask = lowMask;
     this.hashShift = hashShift;
@@ -270,8 +263,9 @@ export class TlbSlots {
     const size = this.sizeOf(slot);
     this.words[this.sizeAt + size]--;
     if (size !== 0) this.countLarge(size, -1);
-    this.words[this.countAt + set]--;
-    if (slot < this.words[this.emptyAt + set]) this.words[this.emptyAt + set] = slot;
+    const row = this.rowOf(set);
+    this.words[row | SET_COUNT]--;
+    if (slot < this.words[row | SET_EMPTY]) this.words[row | SET_EMPTY] = slot;
     this.cells[(this.firstPlace + slot) << CELL_SHIFT] = Number.NaN;
   }
 
@@ -283,6 +277,11 @@ export class TlbSlots {
     return (
       context < GUEST_CONTEXTS || this.further[place] >>> FURTHER_NUMBER_SHIFT === ((context / GUEST_CONTEXTS) | 0)
     );
+  }
+
+  /** Word of the row of a set (`SET_*`). */
+  rowOf(set: number): number {
+    return this.setsAt + (set << SET_SHIFT);
   }
 
   protected recordOf(slot: number): number {

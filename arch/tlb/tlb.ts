@@ -18,14 +18,12 @@ import { dropContext, pageSizeOf } from "./tlb-sweeps.ts";
 const { GUEST_CONTEXTS, GUEST_TAG, SIZE_TABLE, TR_GLOBAL, TR_GUEST_MASK, TR_MASK } = translation;
 const { ATTRIBUTE_PCID_MASK, ATTRIBUTE_PCID_SHIFT, ATTRIBUTE_SIZE_SHIFT, FURTHER_GUEST_SHIFT } = layout;
 const { CELL_SHIFT, FURTHER_NUMBER_SHIFT, LARGE_TRANSLATIONS_WORD, WORD_ATTRIBUTES, WORD_FRAME } = layout;
-const { WORD_LINK, WORD_NEXT, WORD_SHIFT } = layout;
-
-const SIZES = 4;
+const { SET_COUNT, SET_EMPTY, SET_SHIFT, SIZES, WORD_LINK, WORD_NEXT, WORD_SHIFT } = layout;
 
 /** Words that a structure takes at the most, beside its records. */
 export function tlbWords(geometry: TlbGeometry): number {
   const { sets, ways } = geometry;
-  return replacementWords(geometry) + 3 * sets + 4 + indexSize(sets * ways) + 32;
+  return replacementWords(geometry) + (sets << SET_SHIFT) + SIZES + indexSize(sets * ways) + 32;
 }
 
 /** A structure of `sets * ways` entries. */
@@ -43,6 +41,8 @@ export class Tlb extends TlbSlots {
   lastPcid = -1;
   /** Whether entries are being removed since one more PCID is used than the structure knows. */
   isMakingRoom = false;
+  /** Whether anything but 0 was ever kept in `CpuArrays.further`. */
+  private hasFurther = false;
   /** Counts fills and evictions; null while nobody wants them, and then the fast path makes some without this class. */
   counts: StructureCounts | null = null;
 
@@ -72,13 +72,14 @@ export class Tlb extends TlbSlots {
     const isGlobal = (flags & TR_GLOBAL) !== 0;
     if (this.pcids !== null && !isGlobal && context !== this.lastPcid) this.usePcid(context);
     const set = (number & this.lowMask) ^ ((number >>> this.hashShift) & this.hashMask);
-    let slot = words[this.emptyAt + set];
-    const used = words[this.countAt + set];
+    const row = this.rowOf(set);
+    const used = words[row | SET_COUNT];
+    let slot = words[row | SET_EMPTY];
     if (used < replacement.filledWays) {
       // As many entries as there are slots below are those: this one is empty, and need not be looked at, where the host's caches do not have it.
       if (used !== slot - Math.imul(set, this.ways)) while (this.isUsed(slot)) slot++;
-      words[this.emptyAt + set] = slot + 1;
-      words[this.countAt + set] = used + 1;
+      words[row | SET_EMPTY] = slot + 1;
+      words[row | SET_COUNT] = used + 1;
     } else {
       slot = replacement.victim(set);
       const evicted = this.sizeOf(slot);
@@ -117,7 +118,7 @@ export class Tlb extends TlbSlots {
     const guest = context < GUEST_CONTEXTS ? 0 : Math.floor(context / GUEST_CONTEXTS);
     const isGlobal = (flags & TR_GLOBAL) !== 0;
     const place = this.firstPlace + slot;
-    if (replacement.isTree) this.bytes[this.marksAt + slot] = number >>> this.markShift;
+    if (replacement.isTree) replacement.mark(slot, number >>> this.markShift);
     const record = place << WORD_SHIFT;
     cells[place << CELL_SHIFT] = guest === 0 ? tag : tag + GUEST_TAG;
     words[record | WORD_FRAME] = frame | 0;
@@ -125,10 +126,15 @@ export class Tlb extends TlbSlots {
       (flags & TR_MASK) |
       (isGlobal ? 0 : (context & ATTRIBUTE_PCID_MASK) << ATTRIBUTE_PCID_SHIFT) |
       (size << ATTRIBUTE_SIZE_SHIFT);
-    this.further[place] =
+    const further =
       (frame < 0x1_0000_0000 ? 0 : Math.floor(frame / 0x1_0000_0000)) |
       ((flags & TR_GUEST_MASK) >> FURTHER_GUEST_SHIFT) |
       (guest << FURTHER_NUMBER_SHIFT);
+    // All are 0 most often, and with many CPUs the host's caches have none of them.
+    if (further !== 0 || this.hasFurther) {
+      this.hasFurther = true;
+      this.further[place] = further;
+    }
     if (this.besides !== null) this.besides[place] = 0;
     words[this.sizeAt + size]++;
     if (size !== 0) this.countLarge(size, 1);
@@ -157,7 +163,7 @@ export class Tlb extends TlbSlots {
     frame: number,
     flags: number,
   ): void {
-    this.words[this.countAt + ((slot / this.ways) | 0)]++;
+    this.words[this.rowOf((slot / this.ways) | 0) | SET_COUNT]++;
     this.write(slot, tag, number, context, size, frame, flags);
   }
 
@@ -174,14 +180,15 @@ export class Tlb extends TlbSlots {
 
   /** Removes everything. */
   clear(): void {
-    const { words, cells, ways, firstPlace, countAt } = this;
+    const { words, cells, ways, firstPlace } = this;
     let left = this.count;
     if (left === 0) return;
     for (let set = 0; left > 0; set++) {
-      if (words[countAt + set] === 0) continue;
-      left -= words[countAt + set];
-      words[countAt + set] = 0;
-      words[this.emptyAt + set] = set * ways;
+      const row = this.rowOf(set);
+      if (words[row | SET_COUNT] === 0) continue;
+      left -= words[row | SET_COUNT];
+      words[row | SET_COUNT] = 0;
+      words[row | SET_EMPTY] = set * ways;
       for (let slot = set * ways; slot < (set + 1) * ways; slot++) {
         if (this.onDrop !== null && this.isUsed(slot)) this.onDrop(slot);
         cells[(firstPlace + slot) << CELL_SHIFT] = Number.NaN;

@@ -5,7 +5,7 @@
 
 import { lru } from "./lru.ts";
 import { mru3Plru2, mru3Plru4, mru4Plru4 } from "./mru-plru.ts";
-import type { Replacement } from "./policy.ts";
+import { type ReplacementTables, withFills } from "./policy.ts";
 import { quadPairPlru } from "./quad-pair-plru.ts";
 import { roundRobin } from "./round-robin.ts";
 import { sharedNodePlru } from "./shared-node-plru.ts";
@@ -21,19 +21,19 @@ export type ReplacementName = (typeof POLICIES)[number]["name"];
 export const REPLACEMENT_NAMES: readonly ReplacementName[] = POLICIES.map(({ name }) => name);
 
 const WAYS_MAX = 128;
-const made = new Map<string, Replacement>();
+const made = new Map<string, ReplacementTables>();
 
 /**
  * The policy's tables for sets of `ways` ways; shared by all structures that use it.
  * @throws RangeError when the policy does not exist for that many ways
  */
-export function replacementPolicy(name: ReplacementName, ways: number): Replacement {
+export function replacementPolicy(name: ReplacementName, ways: number): ReplacementTables {
   const problem = replacementProblem(name, ways);
   if (problem !== null) throw new RangeError(`${name} over ${ways} ways: expected ${problem}`);
   const key = `${name}/${ways}`;
   let policy = made.get(key);
   if (policy === undefined) {
-    policy = policyByName(name).make(ways);
+    policy = withFills(policyByName(name).make(ways));
     made.set(key, policy);
   }
   return policy;

@@ -15,6 +15,12 @@ export interface Replacement {
   readonly filledWays?: number;
 }
 
+/** A policy for sets of one number of ways, with what follows from its tables. */
+export interface ReplacementTables extends Replacement {
+  /** The way to evict, by state; from bit 8 on, what its fill makes of the state. Empty for LRU as a list. */
+  readonly fills: Int32Array;
+}
+
 /** A policy by its name: one file of this folder. */
 export interface ReplacementPolicy<Name extends string = string> {
   /** What presets call it. */
@@ -33,4 +39,14 @@ export function stateUse(replaced: number, bits: number): number {
 /** The state after a use. */
 export function afterUse(state: number, use: number): number {
   return (state & (use >>> 16)) | (use & 0xffff);
+}
+
+/** With the table of fills. */
+export function withFills(policy: Replacement): ReplacementTables {
+  const { victims, fillUse } = policy;
+  const fills = new Int32Array(victims?.length ?? 0);
+  victims?.forEach((way, state) => {
+    fills[state] = way | (afterUse(state, fillUse[way]) << 8);
+  });
+  return { ...policy, fills };
 }
