@@ -24,7 +24,7 @@ const { PTE_ACCESSED, PTE_PAGE_SIZE, PTE_PRESENT } = pteBits;
 const { SIZE_TABLE, TR_MASK } = translation;
 const { CHUNK_FRAME_MASK, CHUNK_FRAMES_SHIFT, FRAME_WORDS_SHIFT } = chunks;
 const { ATTRIBUTE_PCID_MASK, ATTRIBUTE_PCID_SHIFT, ATTRIBUTE_SIZE_SHIFT, CELL_SHIFT, RESERVED_BITS_WORD } = layout;
-const { SET_COUNT, SET_SHIFT, SET_STATE } = layout;
+const { SET_HELD, SET_SHIFT, SET_STATE } = layout;
 const { WORD_ATTRIBUTES, WORD_FRAME, WORD_LINK, WORD_NEXT, WORD_SHIFT, WORD_STATE, WORD_USE } = layout;
 const { GENERAL } = results;
 const LEVEL_PDE = structureCaches.LEVEL_PDE;
@@ -151,7 +151,7 @@ export class BulkUpperWalk {
     const { lowMask, ways, firstPlace, setsAt, replacement } = this.pdes;
     const set = number & lowMask;
     const row = (setsAt + (set << SET_SHIFT)) | 0;
-    if (words[(row + SET_COUNT) | 0] !== replacement.filledWays) return 0;
+    if (words[(row + SET_HELD) | 0] !== replacement.filledWays) return 0;
     const first = (firstPlace + Math.imul(set, ways)) | 0;
     for (let place = first; place < first + ways; place++) if (cells[place << CELL_SHIFT] === tag) return 0;
     return first + (replacement.fills[words[(row + SET_STATE) | 0]] & 0xff);

@@ -14,7 +14,6 @@ import type { Preset } from "../presets/preset.ts";
 import * as counters from "../time/perf-counters.ts";
 import * as layout from "../tlb/cpu-arrays.ts";
 import { LEVEL_PDE, structureTag } from "../tlb/paging-structure-caches.ts";
-import { setMark } from "../tlb/replacement-state.ts";
 import type { Tlb } from "../tlb/tlb.ts";
 import type { TlbsOfKind } from "../tlb/tlb-hierarchy.ts";
 import type { WalkCaches } from "../tlb/walk-caches.ts";
@@ -29,7 +28,7 @@ import * as results from "./results.ts";
 const { CHUNK_FRAME_MASK, CHUNK_FRAMES_SHIFT, FRAME_WORDS_SHIFT } = chunks;
 const { ATTRIBUTE_SIZE_SHIFT, ATTRIBUTE_STORES, CELL_SHIFT, COUNTERS_CELL, RECORD_CELLS } = layout;
 const { LOAD_PREDICTIONS_WORD, PREDICTIONS_MASK, PREDICTIONS_SHIFT, REQUESTED_PAGE_CELL, WORD_ATTRIBUTES } = layout;
-const { SET_COUNT, SET_SHIFT, SET_STATE } = layout;
+const { SET_HELD, SET_SHIFT, SET_STATE } = layout;
 const { WORD_FRAME, WORD_LINK, WORD_NEXT, WORD_SHIFT, WORD_STATE, WORD_USE } = layout;
 const { GENERAL, MISSED } = results;
 const { PTE_PRESENT } = pteBits;
@@ -86,6 +85,7 @@ export class BulkWalk {
   isMiss = false;
   private readonly cells: Float64Array;
   private readonly words: Int32Array;
+  private readonly bytes: Uint8Array;
   private readonly clock: Float64Array;
   private readonly loadPath: AccessPath;
   private readonly storePath: AccessPath;
@@ -113,6 +113,7 @@ export class BulkWalk {
     const { load, store, fetch, walk, secondLevelHit } = preset.costs;
     this.cells = arrays.cells;
     this.words = arrays.words;
+    this.bytes = arrays.bytes;
     this.clock = clock;
     [this.loadPath, this.storePath] = paths;
     this.tables = tables;
@@ -137,7 +138,7 @@ export class BulkWalk {
   touch(kinds: Uint8Array, addresses: Float64Array, from: number, to: number): number {
     const { words, cells, roots, pairs, accessCycles } = this;
     const [loads, stores] = [this.loadPath.permissions, this.storePath.permissions];
-    const { lowMask, hashShift, hashMask, countWord, marksWord, markShift, firstPlace } = this.first;
+    const { lowMask, hashShift, hashMask, heldWord, marksWord, markShift, firstPlace } = this.first;
     const { headWord, headMask } = this.second;
     this.isMiss = false;
     let cycles = 0;
@@ -159,7 +160,7 @@ export class BulkWalk {
       if ((kinds[i] & ONLY_PREDICTED) !== 0) break;
       const permissions = kind === KIND_LOAD ? loads : stores;
       const set = (number & lowMask) ^ ((number >>> hashShift) & hashMask);
-      const marks = words[(marksWord + (set << WAYS_SHIFT)) | 0] ^ Math.imul((number >>> markShift) & 255, 0x01010101);
+      const marks = words[(marksWord + set) | 0] ^ Math.imul((number >>> markShift) & 255, 0x01010101);
       if (((marks - 0x01010101) & ~marks & 0x80808080) !== 0) {
         const place = findInSet(cells, (firstPlace + (set << WAYS_SHIFT)) | 0, page) | 0;
         const allowed = words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] & ~ATTRIBUTE_STORES;
@@ -172,7 +173,7 @@ export class BulkWalk {
           continue;
         }
       }
-      if (words[(countWord + (set << SET_SHIFT)) | 0] !== WAYS) break;
+      if (words[(heldWord + (set << WAYS_SHIFT)) | 0] !== WAYS) break;
       let held = words[(headWord + (number & headMask)) | 0];
       while (held !== 0 && cells[held << CELL_SHIFT] !== page) held = words[((held << WORD_SHIFT) + WORD_NEXT) | 0];
       let frame = 0;
@@ -270,7 +271,7 @@ export class BulkWalk {
     const filled = fills[words[(row + SET_STATE) | 0]];
     const place = (firstPlace + Math.imul(set, ways) + (filled & 0xff)) | 0;
     const isSmall = (words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] & SIZE) === 0;
-    return isSmall && words[(row + SET_COUNT) | 0] === filledWays ? place : 0;
+    return isSmall && words[(row + SET_HELD) | 0] === filledWays ? place : 0;
   }
 
   /** `IndexedTlb.insert` at the place that {@link victim} has said. */
@@ -304,12 +305,12 @@ export class BulkWalk {
     prediction: number,
   ): void {
     const { words } = this;
-    const { rootWord, pairsAt, marksAt, markShift } = this.first;
+    const { rootWord, pairsAt, marksByte, markShift } = this.first;
     const root = (rootWord + (set << WAYS_SHIFT)) | 0;
     const place = words[(pairsAt + ((words[root] ^ 2) & ~1)) | 0] ^ 1;
     words[root] = place;
     words[(pairsAt + (place & ~1)) | 0] = place;
-    setMark(words, marksAt, place, number >>> markShift);
+    this.bytes[(marksByte + place) | 0] = number >>> markShift;
     this.cells[place << CELL_SHIFT] = page;
     words[((place << WORD_SHIFT) + WORD_FRAME) | 0] = frame;
     words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] = attributes;
@@ -322,9 +323,9 @@ function firstLevel(tlb: Tlb) {
     lowMask: tlb.lowMask,
     hashShift: tlb.hashShift,
     hashMask: tlb.hashMask,
-    countWord: tlb.setsAt | SET_COUNT,
-    marksWord: tlb.replacement.marksAt + tlb.firstPlace,
-    marksAt: tlb.replacement.marksAt,
+    heldWord: tlb.setsAt | SET_HELD,
+    marksWord: tlb.replacement.marksAt >> 2,
+    marksByte: tlb.replacement.marksAt - tlb.firstPlace,
     markShift: tlb.markShift,
     firstPlace: tlb.firstPlace,
     rootWord: tlb.replacement.rootsAt + tlb.firstPlace,

@@ -13,7 +13,7 @@ import type { Tlb } from "../tlb/tlb.ts";
 // The module's own constants, which V8 folds into the code (README.md, "Constants").
 const { TR_MASK } = translation;
 const { ATTRIBUTE_PCID_MASK, ATTRIBUTE_PCID_SHIFT, ATTRIBUTE_SIZE_SHIFT, CELL_SHIFT, REQUESTED_PAGE_CELL } = layout;
-const { SET_COUNT, SET_SHIFT, SET_STATE } = layout;
+const { SET_HELD, SET_SHIFT, SET_STATE } = layout;
 const { WORD_ATTRIBUTES, WORD_FRAME, WORD_LINK, WORD_NEXT, WORD_SHIFT, WORD_STATE, WORD_USE } = layout;
 /** The attributes that are an entry's size. */
 const SIZE = 3 << ATTRIBUTE_SIZE_SHIFT;
@@ -89,7 +89,7 @@ export class IndexedTlb {
   insert(number: number, frame: number, attributes: number): number {
     const { words, cells } = this;
     const set = (number & this.lowMask) ^ ((number >>> this.hashShift) & this.hashMask);
-    if (words[(this.setsAt + (set << SET_SHIFT) + SET_COUNT) | 0] !== this.filledWays)
+    if (words[(this.setsAt + (set << SET_SHIFT) + SET_HELD) | 0] !== this.filledWays)
       return this.insertInEmptySlot(number, frame, attributes) | 0;
     const place = this.evict(set) | 0;
     const record = place << WORD_SHIFT;

@@ -5,11 +5,11 @@
 
 import type { CpuArrays } from "../tlb/cpu-arrays.ts";
 import * as layout from "../tlb/cpu-arrays.ts";
-import { setMark, TREE_WAYS } from "../tlb/replacement-state.ts";
+import { TREE_WAYS } from "../tlb/replacement-state.ts";
 import type { Tlb } from "../tlb/tlb.ts";
 
 // The module's own constants, which V8 folds into the code (README.md, "Constants").
-const { ATTRIBUTE_SIZE_SHIFT, CELL_SHIFT, RECORD_CELLS, REQUESTED_PAGE_CELL, SET_COUNT, SET_SHIFT } = layout;
+const { ATTRIBUTE_SIZE_SHIFT, CELL_SHIFT, RECORD_CELLS, REQUESTED_PAGE_CELL, SET_HELD } = layout;
 const { WORD_ATTRIBUTES, WORD_FRAME, WORD_SHIFT } = layout;
 /** The attributes that are an entry's size. */
 const SIZE = 3 << ATTRIBUTE_SIZE_SHIFT;
@@ -23,34 +23,37 @@ export class TreeTlb {
   private readonly requestCell: number;
   private readonly cells: Float64Array;
   private readonly words: Int32Array;
+  private readonly bytes: Uint8Array;
   private readonly firstPlace: number;
   private readonly lowMask: number;
   private readonly hashShift: number;
   private readonly hashMask: number;
   private readonly markShift: number;
-  /** Word of the number of entries of set 0. */
-  private readonly countWord: number;
+  /** Word of what set 0 holds. */
+  private readonly heldWord: number;
   private readonly rootsAt: number;
   private readonly pairsAt: number;
-  private readonly marksAt: number;
-  /** Word of the marks of set 0. */
+  /** Word of the marks of set 0 (`ReplacementState.marksAt`). */
   private readonly marksWord: number;
+  /** Byte of the mark of place 0, if it were part of this TLB. */
+  private readonly marksByte: number;
 
   constructor(tlb: Tlb, arrays: CpuArrays, requestCell: number = REQUESTED_PAGE_CELL) {
     this.tlb = tlb;
     this.requestCell = requestCell;
     this.cells = arrays.cells;
     this.words = arrays.words;
+    this.bytes = arrays.bytes;
     this.firstPlace = tlb.firstPlace;
     this.lowMask = tlb.lowMask;
     this.hashShift = tlb.hashShift;
     this.hashMask = tlb.hashMask;
     this.markShift = tlb.markShift;
-    this.countWord = tlb.setsAt | SET_COUNT;
+    this.heldWord = tlb.setsAt | SET_HELD;
     this.rootsAt = tlb.replacement.rootsAt;
     this.pairsAt = tlb.replacement.pairsAt;
-    this.marksAt = tlb.replacement.marksAt;
-    this.marksWord = tlb.replacement.marksAt + tlb.firstPlace;
+    this.marksWord = tlb.replacement.marksAt >> 2;
+    this.marksByte = tlb.replacement.marksAt - tlb.firstPlace;
   }
 
   /** The place of the page in the request cell, which has this number; 0 when it is not there. */
@@ -64,7 +67,7 @@ export class TreeTlb {
     // All four marks at once: a byte becomes 0 where it is the mark of the page asked for.
     const mark = Math.imul((number >>> this.markShift) & 255, 0x01010101);
     const set = (number & this.lowMask) ^ ((number >>> this.hashShift) & this.hashMask);
-    const marks = this.words[(this.marksWord + (set << WAYS_SHIFT)) | 0] ^ mark;
+    const marks = this.words[(this.marksWord + set) | 0] ^ mark;
     return ((marks - 0x01010101) & ~marks & 0x80808080) === 0;
   }
 
@@ -82,7 +85,7 @@ export class TreeTlb {
   insert(number: number, frame: number, attributes: number): number {
     const { words, cells } = this;
     const set = (number & this.lowMask) ^ ((number >>> this.hashShift) & this.hashMask);
-    if (words[(this.countWord + (set << SET_SHIFT)) | 0] !== WAYS)
+    if (words[(this.heldWord + (set << WAYS_SHIFT)) | 0] !== WAYS)
       return this.insertInEmptySlot(number, frame, attributes) | 0;
     // The victim is the place not used last of the pair not used last.
     const root = (this.rootsAt + this.firstPlace + (set << WAYS_SHIFT)) | 0;
@@ -91,7 +94,7 @@ export class TreeTlb {
       this.recount(place, attributes);
     words[root] = place;
     words[(this.pairsAt + (place & ~1)) | 0] = place;
-    setMark(words, this.marksAt, place, number >>> this.markShift);
+    this.bytes[(this.marksByte + place) | 0] = number >>> this.markShift;
     cells[place << CELL_SHIFT] = cells[this.requestCell];
     words[((place << WORD_SHIFT) + WORD_FRAME) | 0] = frame;
     words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] = attributes;

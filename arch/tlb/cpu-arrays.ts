@@ -2,7 +2,7 @@
  * Where the numbers of one CPU lie: the only place that knows this layout.
  *
  * The TLBs, paging-structure caches, predictions and counters of a CPU share one block of memory, so that code which works on
- * several of them loads one array and not five. The block is seen as 64-bit `cells` and as 32-bit `words`. Each
+ * several of them loads one array and not five. The block is seen as 64-bit `cells`, as 32-bit `words` and as `bytes`. Each
  * slot of each structure has a record of 32 bytes; the number of the record is called its place. First-level TLBs come first.
  *
  *   cell    0      record 0: where no entry is ever held. Ends of chains and empty predictions name it
@@ -52,12 +52,17 @@ export const SIZES = 4;
 
 /** log2 of the words of the row of a set. */
 export const SET_SHIFT = 2;
-/** Word of the row of a set: the number of its entries. */
-export const SET_COUNT = 0;
-/** Word of the row of a set: a slot of the set below which none is empty: sets of up to 96 ways are not searched from their beginning. */
-export const SET_EMPTY = 1;
-/** Word of the row of a set: its replacement state, where that is a table's (replacement-state.ts). */
-export const SET_STATE = 2;
+/** Word of the row of a set: its replacement state, where that is a table's (replacement-state.ts). A tree is in the first three words. */
+export const SET_STATE = 0;
+/**
+ * Word of the row of a set: the number of its entries, and from bit `HELD_EMPTY_SHIFT` on a way below which none is empty, so that sets of up to 96 ways are
+ * not searched from their beginning; 0 there once the set is full.
+ */
+export const SET_HELD = 3;
+/** The bits of the number of entries. */
+export const HELD_COUNT_MASK = 0xff;
+/** Position of that way. */
+export const HELD_EMPTY_SHIFT = 8;
 
 /** log2 of the number of predictions for one kind of access. */
 export const PREDICTIONS_SHIFT = 8;
@@ -134,6 +139,8 @@ export class CpuArrays {
   readonly cells: Float64Array;
   /** The block as signed 32-bit integers. */
   readonly words: Int32Array;
+  /** The block as bytes. */
+  readonly bytes: Uint8Array;
   /** What of each place is seldom needed: `FURTHER_*`. */
   readonly further: Int32Array;
   private nextPlace = FIRST_PLACE;
@@ -153,6 +160,7 @@ export class CpuArrays {
     const [buffer, at] = take(WORD_BYTES * ((blockWords + end + 1) & ~1));
     this.cells = new Float64Array(buffer, at, blockWords >> 1);
     this.words = new Int32Array(buffer, at, blockWords);
+    this.bytes = new Uint8Array(buffer, at, WORD_BYTES * blockWords);
     this.further = new Int32Array(buffer, at + WORD_BYTES * blockWords, end);
     this.cells[CELL_TAG] = Number.NaN;
     for (let place = FIRST_PLACE; place < end; place++) this.cells[(place << CELL_SHIFT) + CELL_TAG] = Number.NaN;

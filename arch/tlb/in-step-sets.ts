@@ -14,7 +14,7 @@ import type { Tlb } from "./tlb.ts";
 
 // The module's own constants, which V8 folds into the code (arch/fast-path/README.md, "Constants").
 const { GUEST_TAG, SIZE_BYTES } = translation;
-const { ATTRIBUTE_STORES, SET_COUNT, WORD_ATTRIBUTES, WORD_SHIFT } = layout;
+const { ATTRIBUTE_STORES, WORD_ATTRIBUTES, WORD_SHIFT } = layout;
 
 /** No slot. */
 const NONE = -1;
@@ -128,8 +128,7 @@ export class InStepSets {
 
   private isSame(set: number): boolean {
     const { real, unflushed, realOrder, unflushedOrder } = this;
-    if (real.words[real.rowOf(set) | SET_COUNT] !== real.ways) return false;
-    if (unflushed.words[unflushed.rowOf(set) | SET_COUNT] !== real.ways) return false;
+    if (real.countOf(set) !== real.ways || unflushed.countOf(set) !== real.ways) return false;
     real.replacement.evictionOrder(set, realOrder);
     unflushed.replacement.evictionOrder(set, unflushedOrder);
     for (let i = 0; i < real.ways; i++) {

@@ -5,9 +5,8 @@
  *   table   one word a set, in its row, changed and read as its policy says (arch/presets/replacement)
  *   log     LRU of many ways: the uses of each set in order of time (lru-logs.ts)
  *   tree    tree-PLRU of four ways in the first level, where hits are frequent, so that a hit only stores: for each node of a
- *           set's tree the place used last below it. The victim is the place not used last of the pair not used last. Four words a
- *           set: that of the first pair, of the root, of the second pair, and the marks of its entries, a byte each (the eight bits of their
- *           page numbers above those that choose the set)
+ *           set's tree the place used last below it, in the set's row: that of the first pair, of the root, of the second pair. The victim
+ *           is the place not used last of the pair not used last. Beside the trees are marks of the entries: of each set a word, of each way a byte
  */
 
 import { checkState } from "../isa/state-error.ts";
@@ -21,32 +20,32 @@ import { LruLogs, lruLogWords } from "./lru-logs.ts";
 // The module's own constants, which V8 folds into the code (arch/fast-path/README.md, "Constants").
 const { SET_SHIFT, SET_STATE, WORD_SHIFT, WORD_STATE, WORD_USE } = layout;
 
-/** Ways of the sets whose state can be a tree of places, and words of a tree. */
+/** Ways of the sets whose state can be a tree of places: as many as a row has words. */
 export const TREE_WAYS = 4;
-/** Words of a tree: the root, and the marks. */
+/** Word of a tree's root, and how many words it has. */
 const TREE_ROOT = 1;
-const TREE_MARKS = 3;
+const TREE_WORDS = 3;
 
 /** Fills after which a way that was not evicted is taken never to be: every policy comes round to where it was before that. */
 const FILLS_PER_WAY = 4;
 
 /** Words that the state of a structure takes at the most, beside its records. */
 export function replacementWords({ sets, ways, replacement }: TlbGeometry): number {
-  return TREE_WAYS * sets + (replacementPolicy(replacement, ways).victims === null ? lruLogWords(sets, ways) : 0);
+  return sets + (replacementPolicy(replacement, ways).victims === null ? lruLogWords(sets, ways) : 0);
 }
 
 /** The state of one structure; slots and places are those of `Tlb`. */
 export class ReplacementState {
   /**
-   * Whether it is kept as trees: the place used last in a set is at word `rootsAt + (place & ~3)`, that used last of a
-   * pair of ways at `pairsAt + (place & ~1)`, and the marks of a set at `marksAt + (place & ~3)`.
+   * Whether it is kept as trees: the place used last in a set is at word `rootsAt + (place & ~3)`, and that used last of a
+   * pair of ways at `pairsAt + (place & ~1)`.
    */
   readonly isTree: boolean;
   /** Word of the place used last in the set of place 0, if it were part of this structure. No tree: -1. */
   readonly rootsAt: number;
   /** Word of the place used last in the pair of ways of place 0. No tree: -1. */
   readonly pairsAt: number;
-  /** Word of the marks of the set of place 0. No tree: -1. */
+  /** Byte of the mark of slot 0: the eight bits of its page number above those that choose the set. No tree: -1. */
   readonly marksAt: number;
   /** The way to evict, by state of the set; from bit 8 on, what the fill makes of the state. Common to all structures of the policy; none for logs. */
   readonly fills: Int32Array;
@@ -79,10 +78,9 @@ export class ReplacementState {
     this.fills = policy.fills;
     this.states = policy.fills.length;
     this.isTree = isFirstLevel && replacement === "tree-plru" && ways === TREE_WAYS && pcidCapacity === undefined;
-    const trees = this.isTree ? arrays.takeWords(TREE_WAYS * sets) - firstPlace : -1;
-    this.pairsAt = trees;
-    this.rootsAt = this.isTree ? trees + TREE_ROOT : -1;
-    this.marksAt = this.isTree ? trees + TREE_MARKS : -1;
+    this.pairsAt = this.isTree ? setsAt - firstPlace : -1;
+    this.rootsAt = this.isTree ? setsAt - firstPlace + TREE_ROOT : -1;
+    this.marksAt = this.isTree ? arrays.takeWords(sets) << 2 : -1;
     this.logs = policy.victims === null ? new LruLogs(sets, ways, arrays, firstPlace) : null;
     for (let slot = 0; slot < slots && this.logs === null; slot++) {
       const record = (firstPlace + slot) << WORD_SHIFT;
@@ -95,11 +93,6 @@ export class ReplacementState {
   /** Word of the state of a set in the table form. */
   stateWordOf(set: number): number {
     return (this.setsAt + (set << SET_SHIFT)) | SET_STATE;
-  }
-
-  /** Sets the mark of `slot` to the low eight bits of a number; of trees only. */
-  mark(slot: number, mark: number): void {
-    setMark(this.words, this.marksAt, this.firstPlace + slot, mark);
   }
 
   /** Records a hit of `slot`. */
@@ -198,7 +191,7 @@ export class ReplacementState {
     } else if (this.isTree) {
       // Trees are at the same places there, and name the same.
       const tree = this.pairsAt + this.firstPlace + set * TREE_WAYS;
-      words.set(from.words.subarray(tree, tree + TREE_MARKS), tree);
+      words.set(from.words.subarray(tree, tree + TREE_WORDS), tree);
     } else {
       words[this.stateWordOf(set)] = from.words[from.stateWordOf(set)];
     }
@@ -281,11 +274,4 @@ export class ReplacementState {
       }
     }
   }
-}
-
-/** Sets the mark of a place to the low eight bits of a number. @param marksAt `ReplacementState.marksAt` */
-export function setMark(words: Int32Array, marksAt: number, place: number, mark: number): void {
-  const at = (marksAt + (place & ~3)) | 0;
-  const shift = (place & 3) << 3;
-  words[at] = (words[at] & ~(0xff << shift)) | ((mark & 0xff) << shift);
 }

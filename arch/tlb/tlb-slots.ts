@@ -19,7 +19,7 @@ const { GLOBAL_CONTEXT, GUEST_CONTEXTS, GUEST_TAG, SIZE_TABLE, TR_GLOBAL, TR_GUE
   translation;
 const { FURTHER_FRAME_HIGH, FURTHER_GUEST_SHIFT, FURTHER_NUMBER_SHIFT } = layout;
 const { ATTRIBUTE_MEMORY, ATTRIBUTE_PCID_MASK, ATTRIBUTE_PCID_SHIFT, ATTRIBUTE_SIZE_SHIFT } = layout;
-const { CELL_SHIFT, LARGE_TRANSLATIONS_WORD, SET_COUNT, SET_EMPTY, SET_SHIFT } = layout;
+const { CELL_SHIFT, HELD_COUNT_MASK, HELD_EMPTY_SHIFT, LARGE_TRANSLATIONS_WORD, SET_HELD, SET_SHIFT } = layout;
 const { WORD_ATTRIBUTES, WORD_FRAME, WORD_LINK, WORD_NEXT, WORD_SHIFT } = layout;
 
 /** No size of page. */
@@ -46,6 +46,7 @@ export class TlbSlots {
   readonly cells: Float64Array;
   /** The CPU's arrays, as words. */
   readonly words: Int32Array;
+  protected readonly bytes: Uint8Array;
   protected readonly further: Int32Array;
   /** The place of slot 0. */
   readonly firstPlace: number;
@@ -85,10 +86,10 @@ export class TlbSlots {
     this.slots = slots;
     this.cells = arrays.cells;
     this.words = arrays.words;
+    this.bytes = arrays.bytes;
     this.further = arrays.further;
     this.firstPlace = arrays.takePlaces(slots);
     this.setsAt = arrays.takeWords(sets << SET_SHIFT);
-    for (let set = 0; set < sets; set++) this.words[this.rowOf(set) | SET_EMPTY] = set * ways;
     this.replacement = new ReplacementState(geometry, arrays, this.firstPlace, this.setsAt, level === 1);
     this.sizeAt = arrays.takeSizes();
     const { lowMask, hashShift, hashMask } = setIndex(sets, geometry.indexHash);
@@ -263,9 +264,10 @@ export class TlbSlots {
     const size = this.sizeOf(slot);
     this.words[this.sizeAt + size]--;
     if (size !== 0) this.countLarge(size, -1);
-    const row = this.rowOf(set);
-    this.words[row | SET_COUNT]--;
-    if (slot < this.words[row | SET_EMPTY]) this.words[row | SET_EMPTY] = slot;
+    const count = this.countOf(set);
+    const empty = this.words[this.heldOf(set)] >> HELD_EMPTY_SHIFT;
+    const way = slot - set * this.ways;
+    this.setHeld(set, count - 1, count >= this.replacement.filledWays ? way : Math.min(way, empty));
     this.cells[(this.firstPlace + slot) << CELL_SHIFT] = Number.NaN;
   }
 
@@ -279,9 +281,19 @@ export class TlbSlots {
     );
   }
 
-  /** Word of the row of a set (`SET_*`). */
-  rowOf(set: number): number {
-    return this.setsAt + (set << SET_SHIFT);
+  /** Entries of a set. */
+  countOf(set: number): number {
+    return this.words[this.heldOf(set)] & HELD_COUNT_MASK;
+  }
+
+  /** Word of what a set holds. */
+  protected heldOf(set: number): number {
+    return (this.setsAt + (set << SET_SHIFT)) | SET_HELD;
+  }
+
+  /** A set has so many entries now, and none is empty below a way. */
+  protected setHeld(set: number, count: number, emptyWay: number): void {
+    this.words[this.heldOf(set)] = count < this.replacement.filledWays ? count | (emptyWay << HELD_EMPTY_SHIFT) : count;
   }
 
   protected recordOf(slot: number): number {

@@ -5,8 +5,7 @@ import * as layout from "./cpu-arrays.ts";
 import type { TlbSlots } from "./tlb-slots.ts";
 
 // The module's own constants, which V8 folds into the code (arch/fast-path/README.md, "Constants").
-const { ATTRIBUTE_PCID_MASK, ATTRIBUTE_PCID_SHIFT, CELL_SHIFT, SET_COUNT, WORD_ATTRIBUTES, WORD_NEXT, WORD_SHIFT } =
-  layout;
+const { ATTRIBUTE_PCID_MASK, ATTRIBUTE_PCID_SHIFT, CELL_SHIFT, WORD_ATTRIBUTES, WORD_NEXT, WORD_SHIFT } = layout;
 const { EVERY_PCID, GUEST_CONTEXTS, GUEST_TAG, SIZE_BYTES, SIZE_TABLE } = translation;
 const { TR_GLOBAL, TR_GUEST_SIZE_SHIFT, TR_SIZE_SHIFT } = translation;
 
@@ -17,10 +16,10 @@ export function pageSizeOf(flags: number): number {
 
 /** Removes the entries of a context: of one PCID but not its global ones, or (a context of `GLOBAL_CONTEXT`) these alone. */
 export function dropContext(tlb: TlbSlots, context: number): void {
-  const { words, ways } = tlb;
+  const { ways } = tlb;
   let left = tlb.count;
   for (let set = 0; left > 0; set++) {
-    const held = words[tlb.rowOf(set) | SET_COUNT];
+    const held = tlb.countOf(set);
     left -= held;
     for (let slot = set * ways, seen = 0; seen < held; slot++) {
       if (!tlb.isUsed(slot)) continue;
@@ -67,11 +66,11 @@ function isAmong(tlb: TlbSlots, place: number, context: number, globals: boolean
 
 /** Removes the entries of a guest, or of the host (0), under all PCIDs; global ones if asked to. */
 export function dropGuest(tlb: TlbSlots, guest: number, globals: boolean): void {
-  const { words, ways } = tlb;
+  const { ways } = tlb;
   const every = guest * GUEST_CONTEXTS + EVERY_PCID;
   let left = tlb.count;
   for (let set = 0; left > 0; set++) {
-    const held = words[tlb.rowOf(set) | SET_COUNT];
+    const held = tlb.countOf(set);
     left -= held;
     for (let slot = set * ways, seen = 0; seen < held; slot++) {
       if (!tlb.isUsed(slot)) continue;

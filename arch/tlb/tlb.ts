@@ -18,7 +18,7 @@ import { dropContext, pageSizeOf } from "./tlb-sweeps.ts";
 const { GUEST_CONTEXTS, GUEST_TAG, SIZE_TABLE, TR_GLOBAL, TR_GUEST_MASK, TR_MASK } = translation;
 const { ATTRIBUTE_PCID_MASK, ATTRIBUTE_PCID_SHIFT, ATTRIBUTE_SIZE_SHIFT, FURTHER_GUEST_SHIFT } = layout;
 const { CELL_SHIFT, FURTHER_NUMBER_SHIFT, LARGE_TRANSLATIONS_WORD, WORD_ATTRIBUTES, WORD_FRAME } = layout;
-const { SET_COUNT, SET_EMPTY, SET_SHIFT, SIZES, WORD_LINK, WORD_NEXT, WORD_SHIFT } = layout;
+const { HELD_COUNT_MASK, HELD_EMPTY_SHIFT, SET_SHIFT, SIZES, WORD_LINK, WORD_NEXT, WORD_SHIFT } = layout;
 
 /** Words that a structure takes at the most, beside its records. */
 export function tlbWords(geometry: TlbGeometry): number {
@@ -72,14 +72,15 @@ export class Tlb extends TlbSlots {
     const isGlobal = (flags & TR_GLOBAL) !== 0;
     if (this.pcids !== null && !isGlobal && context !== this.lastPcid) this.usePcid(context);
     const set = (number & this.lowMask) ^ ((number >>> this.hashShift) & this.hashMask);
-    const row = this.rowOf(set);
-    const used = words[row | SET_COUNT];
-    let slot = words[row | SET_EMPTY];
+    const held = words[this.heldOf(set)];
+    const used = held & HELD_COUNT_MASK;
+    let slot = 0;
     if (used < replacement.filledWays) {
+      const first = Math.imul(set, this.ways);
+      slot = first + (held >> HELD_EMPTY_SHIFT);
       // As many entries as there are slots below are those: this one is empty, and need not be looked at, where the host's caches do not have it.
-      if (used !== slot - Math.imul(set, this.ways)) while (this.isUsed(slot)) slot++;
-      words[row | SET_EMPTY] = slot + 1;
-      words[row | SET_COUNT] = used + 1;
+      if (used !== slot - first) while (this.isUsed(slot)) slot++;
+      this.setHeld(set, used + 1, slot + 1 - first);
     } else {
       slot = replacement.victim(set);
       const evicted = this.sizeOf(slot);
@@ -118,7 +119,7 @@ export class Tlb extends TlbSlots {
     const guest = context < GUEST_CONTEXTS ? 0 : Math.floor(context / GUEST_CONTEXTS);
     const isGlobal = (flags & TR_GLOBAL) !== 0;
     const place = this.firstPlace + slot;
-    if (replacement.isTree) replacement.mark(slot, number >>> this.markShift);
+    if (replacement.isTree) this.bytes[replacement.marksAt + slot] = number >>> this.markShift;
     const record = place << WORD_SHIFT;
     cells[place << CELL_SHIFT] = guest === 0 ? tag : tag + GUEST_TAG;
     words[record | WORD_FRAME] = frame | 0;
@@ -163,7 +164,8 @@ export class Tlb extends TlbSlots {
     frame: number,
     flags: number,
   ): void {
-    this.words[this.rowOf((slot / this.ways) | 0) | SET_COUNT]++;
+    const set = (slot / this.ways) | 0;
+    this.setHeld(set, this.countOf(set) + 1, this.words[this.heldOf(set)] >> HELD_EMPTY_SHIFT);
     this.write(slot, tag, number, context, size, frame, flags);
   }
 
@@ -184,11 +186,10 @@ export class Tlb extends TlbSlots {
     let left = this.count;
     if (left === 0) return;
     for (let set = 0; left > 0; set++) {
-      const row = this.rowOf(set);
-      if (words[row | SET_COUNT] === 0) continue;
-      left -= words[row | SET_COUNT];
-      words[row | SET_COUNT] = 0;
-      words[row | SET_EMPTY] = set * ways;
+      const count = this.countOf(set);
+      if (count === 0) continue;
+      left -= count;
+      this.setHeld(set, 0, 0);
       for (let slot = set * ways; slot < (set + 1) * ways; slot++) {
         if (this.onDrop !== null && this.isUsed(slot)) this.onDrop(slot);
         cells[(firstPlace + slot) << CELL_SHIFT] = Number.NaN;
