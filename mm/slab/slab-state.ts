@@ -1,8 +1,9 @@
 /** Caches of small objects as plain data, for saved states. */
 import { checkState, restoreArray } from "../../arch/isa/state-error.ts";
 import { captureIrqLocks, restoreIrqLocks } from "../kernel/irq-locks-state.ts";
-import { type KmemCache, SLAB_NODE_PARTIAL } from "./kmem-cache.ts";
+import type { KmemCache } from "./kmem-cache.ts";
 import type { KmemCaches } from "./kmem-caches.ts";
+import { SLAB_NODE_PARTIAL } from "./slab-numbers.ts";
 
 /** One cache that has ever had a slab. Slabs are numbered from 1; an object is its slab times the least power of two that there is room for, plus its place. */
 export interface SlabCacheState {
@@ -117,6 +118,7 @@ function restoreCache(cache: KmemCache, state: SlabCacheState): void {
     cache.objects[2 * object] = state.nextFree[object];
     cache.objects[2 * object + 1] = state.objectCpu[object];
   }
+  cache.forgetTaken();
   restoreIrqLocks(`slab cache ${cache.name}`, cache.listLocks, cache.slab.length, state.lockCpu);
 }
 

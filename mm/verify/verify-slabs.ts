@@ -2,15 +2,9 @@
  * Checks slab caches: each slab is in one place, the one that it says; lists have the length that is counted; each free object is on one
  * list, of the slab that it is of.
  */
-import {
-  type KmemCache,
-  SLAB_CPU_PARTIAL,
-  SLAB_FULL,
-  SLAB_NODE_PARTIAL,
-  SLAB_OF_CPU,
-  SLAB_UNUSED,
-} from "../slab/kmem-cache.ts";
+import type { KmemCache } from "../slab/kmem-cache.ts";
 import type { KmemCaches } from "../slab/kmem-caches.ts";
+import { SLAB_CPU_PARTIAL, SLAB_FULL, SLAB_NODE_PARTIAL, SLAB_OF_CPU, SLAB_UNUSED } from "../slab/slab-numbers.ts";
 import type { Findings } from "./verify-findings.ts";
 
 const NOWHERE = 255;
