@@ -28,6 +28,8 @@ export class CpuFrameLists {
   readonly counts: Int32Array;
   /** Their numbers, from {@link begin} on. */
   readonly frames: Uint32Array;
+  /** By list, for the host's sake: the frame that was put there last and is taken next; 0 where that has to be looked up in the list. */
+  readonly latest: Uint32Array;
   /** Each of them as a list, by CPU and zone. */
   readonly lists: readonly (readonly FrameList[])[];
   private readonly zones: number;
@@ -35,6 +37,7 @@ export class CpuFrameLists {
   constructor(cpus: number, zones: number) {
     this.zones = zones;
     this.counts = new Int32Array(cpus * zones);
+    this.latest = new Uint32Array(cpus * zones);
     this.frames = new Uint32Array(cpus * zones * LIST_CAPACITY);
     this.lists = Array.from({ length: cpus }, (_, cpu) =>
       Array.from({ length: zones }, (_, zone) => new CpuFrameList(this, this.place(cpu, zone))),
@@ -50,37 +53,50 @@ export class CpuFrameLists {
   begin(place: number): number {
     return place * LIST_CAPACITY;
   }
+
+  /** Moves the last `count` frames of a list, which has as many, to `out`. */
+  take(place: number, count: number, out: Uint32Array, offset: number): void {
+    const { counts, latest } = this;
+    const frame = latest[place];
+    latest[place] = 0;
+    counts[place] -= count;
+    if (count === 1 && frame !== 0) out[offset] = frame;
+    else copyFrames(this.frames, this.begin(place) + counts[place], out, offset, count);
+  }
+
+  /** Adds frames to a list, which has room for them. */
+  put(place: number, from: Uint32Array, offset: number, count: number): void {
+    const { counts } = this;
+    copyFrames(from, offset, this.frames, this.begin(place) + counts[place], count);
+    counts[place] += count;
+    this.latest[place] = from[offset + count - 1];
+  }
 }
 
 class CpuFrameList implements FrameList {
   readonly frames: Uint32Array;
-  private readonly counts: Int32Array;
+  private readonly all: CpuFrameLists;
   private readonly place: number;
 
   constructor(all: CpuFrameLists, place: number) {
     const begin = all.begin(place);
     this.frames = all.frames.subarray(begin, begin + LIST_CAPACITY);
-    this.counts = all.counts;
+    this.all = all;
     this.place = place;
   }
 
   get count(): number {
-    return this.counts[this.place];
+    return this.all.counts[this.place];
   }
 
   set count(frames: number) {
-    this.counts[this.place] = frames;
+    this.all.counts[this.place] = frames;
+    this.all.latest[this.place] = 0;
   }
 }
 
 /** Copies `count` frame numbers. */
-export function copyFrames(
-  from: Uint32Array,
-  fromOffset: number,
-  to: Uint32Array,
-  toOffset: number,
-  count: number,
-): void {
+function copyFrames(from: Uint32Array, fromOffset: number, to: Uint32Array, toOffset: number, count: number): void {
   if (count >= COPY_MIN) {
     to.set(from.subarray(fromOffset, fromOffset + count), toOffset);
     return;

@@ -213,6 +213,7 @@ export function restoreFrames(pages: PageAllocator, state: FramesState): void {
   restoreLru(zones, state.onLru ?? state.use.map((use) => (use === FRAME_USER ? 1 : 0)));
   fill(perCpu.flat(), state.cpuLists);
   fill(tableLists, state.tableLists);
+  pages.lines?.forgetOwnFrames();
   if (state.coldOfCpuLists !== undefined) warmLists(pages, state.coldOfCpuLists);
   if (pages.memcg !== null && state.memcg !== undefined) restoreMemcg(zones, pages.memcg, state.memcg);
   if (pages.lines !== null && state.lines !== undefined) restoreLines(zones, pages.cpus, pages.lines, state.lines);

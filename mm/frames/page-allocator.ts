@@ -15,7 +15,6 @@ import {
 } from "../lib/gfp.ts";
 import {
   CpuFrameLists,
-  copyFrames,
   drainList,
   type FrameList,
   freePcppagesBulk,
@@ -207,12 +206,11 @@ export class PageAllocator {
     const zoneIndex = this.zoneIndexOf(frames[offset]);
     this.lines?.useAll(this.zones[zoneIndex], frames, offset, count);
     this.memcg?.uncharge(this.zones[zoneIndex], frames, offset, count);
-    const { counts, frames: listed } = this.cpuLists;
+    const { counts } = this.cpuLists;
     const place = this.cpuLists.place(cpu, zoneIndex);
     for (let done = 0; done < count; ) {
       const step = Math.min(count - done, LIST_CAPACITY - counts[place]);
-      copyFrames(frames, offset + done, listed, this.cpuLists.begin(place) + counts[place], step);
-      counts[place] += step;
+      this.cpuLists.put(place, frames, offset + done, step);
       done += step;
       while (counts[place] > PCP_HIGH) this.freePcppagesBulk(this.perCpu[cpu][zoneIndex], this.zones[zoneIndex]);
     }
@@ -300,15 +298,13 @@ export class PageAllocator {
     offset: number,
   ): number {
     const zone = this.zones[zoneIndex];
-    const { counts, frames } = this.cpuLists;
+    const { counts } = this.cpuLists;
     const place = this.cpuLists.place(cpu, zoneIndex);
     let done = 0;
     while (done < count && (counts[place] > 0 || this.rmqueueBulk(this.perCpu[cpu][zoneIndex], zone))) {
       const step = Math.min(count - done, counts[place]);
-      counts[place] -= step;
-      const from = this.cpuLists.begin(place) + counts[place];
-      copyFrames(frames, from, out, offset + done, step);
-      this.lines?.useAll(zone, frames, from, step);
+      this.cpuLists.take(place, step, out, offset + done);
+      this.lines?.useAll(zone, out, offset + done, step);
       if (use !== FRAME_VMALLOC) markFrames(zone, out, offset + done, step, use);
       done += step;
     }

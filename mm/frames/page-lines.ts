@@ -39,6 +39,12 @@ export class PageLines {
   /** By CPU: the frame whose `struct page` was fetched last, and in which direction from the one before: -1, 1, or 0 for none. */
   readonly lastFrame: Float64Array;
   readonly direction: Int32Array;
+  /**
+   * By CPU, for the host's sake: a frame whose `struct page` the CPU has used, and nobody else since, and when that was at the latest; 0 for none. Who
+   * takes and gives back one page at a time need not look at the frame's numbers then, which at 1024 CPUs are in none of the host's caches.
+   */
+  private readonly ownFrame: Uint32Array;
+  private readonly ownUsedAt: Uint32Array;
   /** By CPU: the frame after the one that it zeroed last. */
   readonly nextZeroed: Float64Array;
   /** What a CPU has waited for while it held the lock of a zone, which is added to the time that it holds it. */
@@ -63,6 +69,8 @@ export class PageLines {
     this.fetched = new Uint32Array(loop.cpus);
     this.lastFrame = new Float64Array(loop.cpus);
     this.direction = new Int32Array(loop.cpus);
+    this.ownFrame = new Uint32Array(loop.cpus);
+    this.ownUsedAt = new Uint32Array(loop.cpus);
     this.nextZeroed = new Float64Array(loop.cpus);
     this.memory = memory;
     this.lastLevel = lastLevel?.hitCycles ?? memory;
@@ -92,6 +100,10 @@ export class PageLines {
 
   /** The current CPU uses the `struct page`s of `count` frames of one zone. */
   useAll(zone: LinesOfFrames, frames: Uint32Array, offset: number, count: number): void {
+    if (count === 1) {
+      this.useAgain(zone, frames[offset]);
+      return;
+    }
     const { user, usedAt, startFrame } = zone;
     const { currentCpu } = this.loop;
     const self = currentCpu + 1;
@@ -101,6 +113,25 @@ export class PageLines {
       if (user[index] === self && (now - usedAt[index]) >>> 0 < this.ownLines) usedAt[index] = now;
       else this.use(zone, frames[i]);
     }
+  }
+
+  /** As `use`, of a frame that the CPU most likely used last. */
+  private useAgain(zone: LinesOfFrames, frame: number): void {
+    const { fetched, ownFrame, ownUsedAt } = this;
+    const { currentCpu } = this.loop;
+    const now = fetched[currentCpu];
+    if (ownFrame[currentCpu] === frame && (now - ownUsedAt[currentCpu]) >>> 0 < this.ownLines) {
+      zone.usedAt[frame - zone.startFrame] = now;
+    } else {
+      this.use(zone, frame);
+      ownFrame[currentCpu] = frame;
+    }
+    ownUsedAt[currentCpu] = fetched[currentCpu];
+  }
+
+  /** The frames' numbers are others than they were, those of a saved state. */
+  forgetOwnFrames(): void {
+    this.ownFrame.fill(0);
   }
 
   /** The current CPU uses the `struct page`s of `count` neighbours. */
@@ -161,6 +192,7 @@ export class PageLines {
   private fetch(zone: LinesOfFrames, frame: number, cpu: number): number {
     const index = frame - zone.startFrame;
     const owner = zone.user[index] - 1;
+    if (owner >= 0 && this.ownFrame[owner] === frame) this.ownFrame[owner] = 0;
     const age = owner < 0 ? this.reachLines : (this.fetched[owner] - zone.usedAt[index]) >>> 0;
     const isStreamed = this.isStreamed(frame, cpu);
     zone.user[index] = cpu + 1;

@@ -6,7 +6,7 @@
  * or, where it has to wait, code that goes on from there. Two helpers cut it at such places:
  *
  *     return afterLock(node.lazyLock, addLazy, state, node, area);       // addLazy(state, node, area), with the lock held
- *     return afterCall(removeVmArea(state, address), freeVm, state, address); // freeVm(vm, state, address), once vm is known
+ *     return afterCall(unlinkVmArea(state, address), freeArea, state, address); // freeArea(area, state, address), once area is known
  *
  * What every vmalloc and vfree goes through says the same in full, as V8 inlines a function only where it sees which one is called;
  * within `afterCall` and `afterLock` it sees many. With V8's limits for inlining raised as in `bench/host-v8.ts`, a vmalloc of a page and
@@ -15,8 +15,8 @@
  *     const { lazyLock } = node;
  *     return lazyLock.tryTake() ? addLazy(state, node, area, owed) : afterWaiting(lazyLock, addLazy, state, node, area, owed);
  *
- *     const vm = removeVmArea(state, address);
- *     return isReady(vm) ? freeVm(resultOf(vm), state, address) : afterCode(vm, freeVm, state, address);
+ *     const area = unlinkVmArea(state, address);
+ *     return isReady(area) ? freeArea(resultOf(area), state, address) : afterCode(area, freeArea, state, address);
  *
  * Code that waits in a loop, or nearly always, is a generator (`KernelCode<T>`). That is a `Blocking<T>` too.
  *

@@ -8,8 +8,16 @@ import { Work } from "../kernel/work.ts";
 import { ADDRESS_MAX } from "../lib/memory-layout.ts";
 import { directMapAddress } from "../page-tables/direct-map.ts";
 import { VM_FLUSH_RESET_PERMS, VM_MAP_PUT_PAGES } from "./areas/vm-structs.ts";
+import { freeUnmapVmapArea } from "./free-vmap-area.ts";
 import { setDirectMapValidNoflush } from "./set-memory.ts";
-import { findThenRemoveVmArea, releaseWithoutPages, removeVmArea } from "./vm-area.ts";
+import {
+  detachVm,
+  findThenRemoveVmArea,
+  isRemovedInSteps,
+  releaseWithoutPages,
+  removeVmArea,
+  unlinkVmArea,
+} from "./vm-area.ts";
 import { _vmUnmapAliases } from "./vm-unmap-aliases.ts";
 import type { DeferredFrees, Vmalloc } from "./vmalloc-state.ts";
 
@@ -32,27 +40,43 @@ function probedVfree(state: Vmalloc, probes: CallProbes, address: number): Block
   return probed(probes, "vfree", [address], () => unmapAndFree(state, address));
 }
 
+/**
+ * `remove_vm_area` and what comes after it, in one: a call that waits for a lock then has one thing to go on with, not one for each function. With several
+ * CPUs each vmalloc and vfree waits for some.
+ */
 function unmapAndFree(state: Vmalloc, address: number): Blocking<void> {
   state.loop.spend(state.costs.callCycles);
-  if (state.version.vfreeFindsFirst || state.mm.bugs.removeVmAreaFindsTwice) return findAndRemove(state, address);
-  const vm = removeVmArea(state, address);
-  return isReady(vm) ? freeVm(resultOf(vm), state, address) : afterCode(vm, freeVm, state, address);
+  if (isRemovedInSteps(state) || state.mm.bugs.removeVmAreaFindsTwice) return removeAndFree(state, address);
+  const area = unlinkVmArea(state, address);
+  return isReady(area) ? freeArea(resultOf(area), state, address) : afterCode(area, freeArea, state, address);
 }
 
-/** `__vunmap` as it was until 6.2, when it looked for the area, and then again to remove it (`HISTORICAL_BUGS.removeVmAreaFindsTwice`). */
-function* findAndRemove(state: Vmalloc, address: number): KernelCode<void> {
-  const vm = yield* findThenRemoveVmArea(state, address);
-  yield* wait(freeVm(vm, state, address));
+/** As it was until 6.2, when it looked for the area, and then again to remove it (`__vunmap`), or with a former bug. */
+function* removeAndFree(state: Vmalloc, address: number): KernelCode<void> {
+  const findsFirst = state.version.vfreeFindsFirst || state.mm.bugs.removeVmAreaFindsTwice;
+  const vm = findsFirst ? yield* findThenRemoveVmArea(state, address) : yield* wait(removeVmArea(state, address));
+  if (vm === 0) warnNothingThere(state, address);
+  else yield* wait(freeVm(undefined, state, vm));
 }
 
-/** Frees a vm_struct that was removed from `address`, with its pages; 0 is warned of. */
-function freeVm(vm: number, state: Vmalloc, address: number): Blocking<void> {
-  if (vm === 0) {
-    state.log.warn(`Trying to vfree() nonexistent vm area (${formatLinearAddress16(address)})`);
+/** Frees an area that was taken out of its tree at `address`, with its pages; 0 is warned of. */
+function freeArea(area: number, state: Vmalloc, address: number): Blocking<void> {
+  if (area === 0) {
+    warnNothingThere(state, address);
     return DONE;
   }
-  if ((state.vms.flags[vm] & VM_FLUSH_RESET_PERMS) !== 0) return resetPermsAndFreePages(state, vm);
-  return freePages(state, vm);
+  const vm = detachVm(state, area);
+  const freed = freeUnmapVmapArea(state, area);
+  return isReady(freed) ? freeVm(undefined, state, vm) : afterCode(freed, freeVm, state, vm);
+}
+
+function warnNothingThere(state: Vmalloc, address: number): void {
+  state.log.warn(`Trying to vfree() nonexistent vm area (${formatLinearAddress16(address)})`);
+}
+
+/** Frees a vm_struct whose area is freed, with its pages. */
+function freeVm(_areaFreed: unknown, state: Vmalloc, vm: number): Blocking<void> {
+  return (state.vms.flags[vm] & VM_FLUSH_RESET_PERMS) === 0 ? freePages(state, vm) : resetPermsAndFreePages(state, vm);
 }
 
 function* resetPermsAndFreePages(state: Vmalloc, vm: number): KernelCode<void> {

@@ -42,16 +42,35 @@ export function __getVmAreaNode(
   request: AreaRequest,
   caller: string,
 ): Blocking<number> {
-  const rounded = alignUp(sizeBytes, shift === PAGE_SHIFT ? PAGE_SIZE : 2 ** shift);
-  if (!(rounded > 0) || failsFor(state, request.gfp, "vmStruct")) return ready(0);
+  const vm = newVmStruct(state, sizeBytes, flags, request, caller);
+  if (vm === 0) return ready(0);
+  const area = allocVmArea(state, vm, shift, request);
+  return isReady(area) ? vmOrNone(resultOf(area), state, vm) : afterCode(area, vmOrNone, state, vm);
+}
+
+/** The first half of `__get_vm_area_node`: a vm_struct for an area of `sizeBytes`, or 0. */
+export function newVmStruct(
+  state: Vmalloc,
+  sizeBytes: number,
+  flags: number,
+  request: AreaRequest,
+  caller: string,
+): number {
+  if (!(sizeBytes > 0) || failsFor(state, request.gfp, "vmStruct")) return 0;
   const vm = state.vms.make(flags, sizeBytes, caller);
   // The vm_struct, and the array of page pointers that most have.
   state.loop.spend(2 * state.costs.pages.slabCycles);
   state.vms.setObject(vm, state.slabs.vmStruct.kmemCacheAlloc());
-  const withGuard = (flags & VM_NO_GUARD) !== 0 ? rounded : rounded + PAGE_SIZE;
-  const aligned = (flags & VM_IOREMAP) !== 0 ? { ...request, align: ioremapAlignment(rounded) } : request;
-  const area = allocVmapArea(state, withGuard, aligned, 0, vm);
-  return isReady(area) ? vmOrNone(resultOf(area), state, vm) : afterCode(area, vmOrNone, state, vm);
+  return vm;
+}
+
+/** Its second half: an area of the size that the vm_struct was asked for with, in pages of 2^shift bytes; as `allocVmapArea`. */
+export function allocVmArea(state: Vmalloc, vm: number, shift: number, request: AreaRequest): Blocking<number> {
+  const { flags, requestedSizeBytes } = state.vms;
+  const rounded = alignUp(requestedSizeBytes[vm], shift === PAGE_SHIFT ? PAGE_SIZE : 2 ** shift);
+  const withGuard = (flags[vm] & VM_NO_GUARD) !== 0 ? rounded : rounded + PAGE_SIZE;
+  const aligned = (flags[vm] & VM_IOREMAP) !== 0 ? { ...request, align: ioremapAlignment(rounded) } : request;
+  return allocVmapArea(state, withGuard, aligned, 0, vm);
 }
 
 /** Whether an allocation with these flags is to fail; one that must not fail is not asked (`should_failslab`). */
@@ -67,7 +86,7 @@ function vmOrNone(area: number, state: Vmalloc, vm: number): Blocking<number> {
 }
 
 /** Ties an area that is in the busy tree to its vm_struct, under the tree's lock (`setup_vmalloc_vm`); the vm_struct. */
-function tieUnderLock(area: number, state: Vmalloc, vm: number): Blocking<number> {
+export function tieUnderLock(area: number, state: Vmalloc, vm: number): Blocking<number> {
   const { busyLock } = state.addrToNode(state.areas.startOf(area));
   return busyLock.tryTake() ? tie(state, vm, area, busyLock) : afterWaiting(busyLock, tie, state, vm, area, busyLock);
 }
@@ -122,13 +141,23 @@ export function* findThenRemoveVmArea(state: Vmalloc, address: number): KernelCo
  * @returns the vm_struct, now the caller's to release, or 0
  */
 export function removeVmArea(state: Vmalloc, address: number): Blocking<number> {
+  if (isRemovedInSteps(state) && isPageAligned(address)) return clearVmAndUnlink(state, address);
+  const area = unlinkVmArea(state, address);
+  return isReady(area) ? detachAndFree(resultOf(area), state) : afterCode(area, detachAndFree, state);
+}
+
+/** Whether areas are found and unlinked in more than one critical section. */
+export function isRemovedInSteps({ version, mm }: Vmalloc): boolean {
+  return version.vfreeFindsFirst || mm.bugs.vmUnmapRamClearsFlags;
+}
+
+/** The area with a vm_struct that contains `address`, out of its tree; 0 when there is none, of which an address within a page is warned. */
+export function unlinkVmArea(state: Vmalloc, address: number): Blocking<number> {
   if (!isPageAligned(address)) {
     state.log.warn(`Trying to vfree() bad address (${formatRange(address, address)})`);
     return ready(0);
   }
-  if (state.version.vfreeFindsFirst || state.mm.bugs.vmUnmapRamClearsFlags) return clearVmAndUnlink(state, address);
-  const area = findUnlinkVmapArea(state, address, hasVmStruct);
-  return isReady(area) ? detachVm(resultOf(area), state) : afterCode(area, detachVm, state);
+  return findUnlinkVmapArea(state, address, hasVmStruct);
 }
 
 /**
@@ -163,14 +192,20 @@ function* clearVmAndUnlink(state: Vmalloc, address: number): KernelCode<number> 
 }
 
 /** Unmaps an area that is in no tree any more, or 0, and frees it lazily; its vm_struct, or 0. */
-function detachVm(area: number, state: Vmalloc): Blocking<number> {
+function detachAndFree(area: number, state: Vmalloc): Blocking<number> {
   if (area === 0) return ready(0);
+  const vm = detachVm(state, area);
+  const freed = freeUnmapVmapArea(state, area);
+  return isReady(freed) ? ready(vm) : afterCode(freed, readyVm, vm);
+}
+
+/** The vm_struct of an area that is in no tree any more: they are untied from each other. */
+export function detachVm(state: Vmalloc, area: number): number {
   const vm = state.areas.vmOf(area);
   checkNoLocksIn(state, vm);
   state.areas.setVm(area, 0);
   state.flushing.accounts?.freedFor(area, state.vms.callerOf(vm));
-  const freed = freeUnmapVmapArea(state, area);
-  return isReady(freed) ? ready(vm) : afterCode(freed, readyVm, vm);
+  return vm;
 }
 
 /** What is freed must hold no lock that somebody has (`debug_check_no_locks_freed`). */

@@ -21,7 +21,7 @@ import { PAGE_KERNEL, type Protection } from "../page-tables/protection.ts";
 import type { AreaRequest } from "./alloc-vmap-area.ts";
 import { VM_ALLOC, VM_ALLOW_HUGE_VMAP, VM_UNINITIALIZED, VM_USERMAP } from "./areas/vm-structs.ts";
 import { NofailTries } from "./nofail.ts";
-import { __getVmAreaNode, failsFor, UNKNOWN_CALLER } from "./vm-area.ts";
+import { __getVmAreaNode, allocVmArea, failsFor, newVmStruct, tieUnderLock, UNKNOWN_CALLER } from "./vm-area.ts";
 import { vmAreaAllocPages } from "./vm-area-alloc-pages.ts";
 import { abandonVmArea } from "./vm-area-cleanup.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
@@ -189,22 +189,40 @@ function attempt(
   caller: string,
 ): Blocking<number> {
   const uninitialized = state.mm.bugs.noVmUninitialized ? 0 : VM_UNINITIALIZED;
-  const vm = __getVmAreaNode(state, sizeBytes, shift, VM_ALLOC | uninitialized | request.flags, request, caller);
-  return isReady(vm)
-    ? areaOrRetry(resultOf(vm), state, sizeBytes, request, shift, caller)
-    : afterCode(vm, areaOrRetry, state, sizeBytes, request, shift, caller);
+  const vm = newVmStruct(state, sizeBytes, VM_ALLOC | uninitialized | request.flags, request, caller);
+  if (vm === 0) return orRetry(state, sizeBytes, request, shift, caller);
+  // What `__get_vm_area_node` does, so that a call which waits for a lock has one thing to go on with, as in `vfree`.
+  const area = allocVmArea(state, vm, shift, request);
+  return isReady(area)
+    ? withArea(resultOf(area), state, vm, request, shift)
+    : afterCode(area, withArea, state, vm, request, shift);
 }
 
-/** Goes on with an area, or says that there is none (0); with `__GFP_NOFAIL` it is asked for again until there is one. */
-function areaOrRetry(
-  vm: number,
+/** Goes on with an area, or an errno where there is none, of which the vm_struct is released. */
+function withArea(area: number, state: Vmalloc, vm: number, request: VmallocRequest, shift: number): Blocking<number> {
+  if (area < 0) {
+    const sizeBytes = state.vms.requestedSizeBytes[vm];
+    const caller = state.vms.callerOf(vm);
+    state.vms.release(vm);
+    return orRetry(state, sizeBytes, request, shift, caller);
+  }
+  return state.version.tiesVmUnderLock
+    ? afterCall(tieUnderLock(area, state, vm), tied, state, request, shift)
+    : __vmallocAreaNode(state, vm, request, shift);
+}
+
+function tied(vm: number, state: Vmalloc, request: VmallocRequest, shift: number): Blocking<number> {
+  return __vmallocAreaNode(state, vm, request, shift);
+}
+
+/** Says that there is no area, and returns 0; with `__GFP_NOFAIL` it is asked for again until there is one. */
+function orRetry(
   state: Vmalloc,
   sizeBytes: number,
   request: VmallocRequest,
   shift: number,
   caller: string,
 ): Blocking<number> {
-  if (vm !== 0) return __vmallocAreaNode(state, vm, request, shift);
   const isNofail = (request.gfp & __GFP_NOFAIL) !== 0;
   const what = `vmalloc error: size ${sizeBytes}, vm_struct allocation failed${isNofail ? ". Retrying." : ""}`;
   warnAlloc(state.mm, request.gfp, what);

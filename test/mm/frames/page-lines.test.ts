@@ -1,7 +1,8 @@
 /** In whose cache the lines of pages are, and what that adds to taking, zeroing and giving back. */
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { presetByName } from "../../../arch/index.ts";
-import { FRAME_CALLER } from "../../../mm/frames/frame-uses.ts";
+import { FRAME_CALLER, FRAME_VMALLOC } from "../../../mm/frames/frame-uses.ts";
 import { DEFAULT_KERNEL_COSTS, GFP_KERNEL } from "../../../mm/index.ts";
 import { lockStatistics } from "../../../mm/kernel/lock-stat.ts";
 import { __GFP_ZERO, NUMA_NO_NODE } from "../../../mm/lib/gfp.ts";
@@ -146,5 +147,71 @@ describe("a page that is zeroed", () => {
     expect(costOf(kernel, 0, zeroAll).own).toBeGreaterThanOrEqual(
       pages * kernel.machine.preset.costs.zeroPageLastLevel.value,
     );
+  });
+});
+
+/** Frames taken and given back, by whom, how many at once, and which; or a page used by another than its holder. */
+const frameSteps = fc.array(
+  fc.record({
+    kind: fc.constantFrom("take", "free", "use"),
+    cpu: fc.nat(2),
+    count: fc.integer({ min: 1, max: 2 }),
+    at: fc.nat(),
+  }),
+  { minLength: 20, maxLength: 200 },
+);
+type FrameSteps = typeof frameSteps extends fc.Arbitrary<infer Steps> ? Steps : never;
+
+/** Frames taken one after the other, and what the CPUs' clocks show in the end; `between` is called after each step. */
+function outcomeOf(steps: FrameSteps, between: (kernel: Kernel) => void): readonly number[] {
+  const kernel = machine(3);
+  const { pages } = kernel;
+  const { loop } = kernel.machine;
+  const live: Uint32Array[] = [];
+  const taken: number[] = [];
+  for (const { kind, cpu, count, at } of steps) {
+    loop.currentCpu = cpu;
+    if (kind === "take") {
+      const frames = new Uint32Array(count);
+      pages.allocBulk(cpu, count, FRAME_VMALLOC, GFP_KERNEL, NUMA_NO_NODE, frames, 0);
+      live.push(frames);
+      taken.push(...frames);
+    } else if (live.length > 0 && kind === "free") {
+      const [frames] = live.splice(at % live.length, 1);
+      pages.freeAreaFrames(cpu, frames, 0, frames.length, true);
+    } else if (live.length > 0) {
+      const [frame] = live[at % live.length];
+      pages.lines?.use(pages.zoneOf(frame), frame);
+    }
+    between(kernel);
+  }
+  return [...taken, ...loop.clockCycles, ...loop.lines.waitedCycles];
+}
+
+describe("what a CPU remembers of the page that it used last", () => {
+  it("makes no difference to which pages are taken and what that costs", () => {
+    const nothing = (): void => undefined;
+    const forget = ({ pages }: Kernel): void => {
+      pages.lines?.forgetOwnFrames();
+      // A list whose length is set, to what it is, is looked at anew.
+      for (const list of pages.perCpu.flat()) list.count = Number(list.count);
+    };
+    fc.assert(
+      fc.property(frameSteps, (steps) => {
+        expect(outcomeOf(steps, nothing)).toEqual(outcomeOf(steps, forget));
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  it("is forgotten where others take that page off the CPU's list", () => {
+    const kernel = machine();
+    const { pages } = kernel;
+    const [first, second] = [bulk(kernel, 1), bulk(kernel, 1)];
+    pages.freeBulk(0, second, 0, 1);
+    pages.freeAreaFrames(0, first, 0, 1, true);
+    const list = pages.perCpu[0].find(({ frames, count }) => frames[count - 1] === first[0]);
+    if (list !== undefined) list.count--;
+    expect(bulk(kernel, 1)).toEqual(second);
   });
 });

@@ -144,6 +144,49 @@ describe("an object", () => {
   });
 });
 
+/** One of some operations on objects, by whom, and on which of those in use. */
+const objectSteps = fc.array(
+  fc.record({
+    kind: fc.constantFrom("take", "take", "free", "free", "write", "takeOver"),
+    cpu: fc.nat(2),
+    at: fc.nat(),
+  }),
+  { minLength: 40, maxLength: 400 },
+);
+type ObjectSteps = typeof objectSteps extends fc.Arbitrary<infer Steps> ? Steps : never;
+
+/** Objects taken one after the other, and what the CPUs' clocks show in the end; `between` is called after each step. */
+function outcomeOf(steps: ObjectSteps, between: (cache: KmemCache) => void): readonly number[] {
+  const kernel = bootKernel({ cpus: 3 });
+  const { clockCycles, lines } = kernel.machine.loop;
+  const cache = kernel.mm.slabs.kmallocSlab(4096) as KmemCache;
+  const live: number[] = [];
+  const taken: number[] = [];
+  for (const { kind, cpu, at } of steps) {
+    on(kernel, cpu, () => {
+      if (kind === "take") taken.push(live[live.push(cache.kmemCacheAlloc()) - 1]);
+      else if (live.length === 0) return;
+      else if (kind === "free") cache.kmemCacheFree(live.splice(at % live.length, 1)[0]);
+      else if (kind === "write") cache.write(live[at % live.length]);
+      else cache.hasTakenOver(live[at % live.length]);
+    });
+    between(cache);
+  }
+  return [...taken, ...clockCycles, ...lines.waitedCycles];
+}
+
+describe("what a CPU remembers of the object that it took last", () => {
+  it("makes no difference to which objects are taken and what that costs", () => {
+    const nothing = (): void => undefined;
+    fc.assert(
+      fc.property(objectSteps, (steps) => {
+        expect(outcomeOf(steps, nothing)).toEqual(outcomeOf(steps, (cache) => cache.forgetTaken()));
+      }),
+      { numRuns: 150 },
+    );
+  });
+});
+
 describe("a node's list of partial slabs", () => {
   it("keeps min_partial slabs that are empty, and gives the pages of others back", () => {
     const kernel = bootKernel({ cpus: 2 });
