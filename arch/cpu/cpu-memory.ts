@@ -3,7 +3,7 @@
  * (arch/fast-path/README.md), go on with the rest of it, and leave what it does not do to `Mmu`.
  */
 
-import type { FastPath } from "../fast-path/fast-path.ts";
+import type { AccessPath } from "../fast-path/access-path.ts";
 import * as results from "../fast-path/results.ts";
 import { ACCESS_FETCH, ACCESS_LOAD, ACCESS_STORE, type Access, TLB_KIND } from "../isa/access.ts";
 import { MachineUsageError } from "../isa/errors.ts";
@@ -44,7 +44,9 @@ export class CpuMemory {
   private readonly bytes: PhysicalBytes;
   private readonly cells: Float64Array;
   private readonly words: Int32Array;
-  private readonly fastPath: FastPath;
+  /** The fast paths of `Mmu.fastPath`, without that object in between: with many CPUs it is not in the host's caches. */
+  private readonly loads: AccessPath;
+  private readonly stores: AccessPath;
   /** The CPU's clock. */
   private readonly clock: Float64Array;
   /** Where a hit notes its place for the replacement state (`ReplacementState.isTree`), of loads and of stores; else -1. */
@@ -64,16 +66,16 @@ export class CpuMemory {
     const arrays = allocateArrays(preset, parts.takeCpuBytes);
     const vendor = VENDOR_RULES[preset.vendor];
     this.id = id;
-    this.memory = memory;
-    this.bytes = new PhysicalBytes(memory);
     this.mmu = new Mmu(id, loop.clockCycles, parts, vendor, arrays, parts.shared?.mmu);
+    this.words = arrays.words;
+    this.cells = arrays.cells;
+    ({ loads: this.loads, stores: this.stores } = this.mmu.fastPath);
+    this.bytes = new PhysicalBytes(memory);
+    this.memory = memory;
     this.memoryTypes = new MemoryTypes(features, maxPhyAddr, vendor);
     const spend = (cycles: number) => this.spend(cycles);
     this.registers = new ControlRegisters(this.mmu, features, maxPhyAddr, preset, vendor, this.memoryTypes, spend);
     this.registers.reset(parts.levels);
-    this.cells = arrays.cells;
-    this.words = arrays.words;
-    this.fastPath = this.mmu.fastPath;
     this.clock = loop.clockCycles.subarray(id, id + 1);
     this.chunk = memory.directory[0];
     const [loads, stores] = this.mmu.tlbs.tlbsByKind().map(({ first }) => first[0][0].replacement);
@@ -106,7 +108,7 @@ export class CpuMemory {
       words[(this.loadRoots + (place & ~3)) | 0] = place;
       words[(this.loadPairs + (place & ~1)) | 0] = place;
     } else {
-      this.fastPath.loads.use(place);
+      this.loads.use(place);
     }
     cells[COUNTERS_CELL]++;
     this.clock[0] += this.loadCycles;
@@ -145,7 +147,7 @@ export class CpuMemory {
       words[(this.storeRoots + (place & ~3)) | 0] = place;
       words[(this.storePairs + (place & ~1)) | 0] = place;
     } else {
-      this.fastPath.stores.use(place);
+      this.stores.use(place);
     }
     cells[COUNTERS_CELL + 1]++;
     this.clock[0] += this.storeCycles;
@@ -172,14 +174,14 @@ export class CpuMemory {
     const place = words[((low >>> 12) & PREDICTIONS_MASK) + LOAD_PREDICTIONS_WORD];
     if (cells[place << CELL_SHIFT] !== la - offset) {
       cells[REQUESTED_PAGE_CELL] = la - offset;
-      const frame = this.fastPath.loads.translate(low >>> 12, (la * PER_LARGE_PAGE) | 0) | 0;
+      const frame = this.loads.translate(low >>> 12, (la * PER_LARGE_PAGE) | 0) | 0;
       return frame >= 0 ? frame * 4096 + offset : this.touchGeneral(0, low, frame);
     }
     if (this.loadRoots >= 0) {
       words[(this.loadRoots + (place & ~3)) | 0] = place;
       words[(this.loadPairs + (place & ~1)) | 0] = place;
     } else {
-      this.fastPath.loads.use(place);
+      this.loads.use(place);
     }
     cells[COUNTERS_CELL]++;
     this.clock[0] += this.loadCycles;
@@ -252,7 +254,7 @@ export class CpuMemory {
    * 31:0 of the address, `largeNumber`: the number of its 2 MiB. (An address that is an argument of a call that is not inlined would be put on the heap.)
    */
   private loadMissed(low: number, largeNumber: number): number {
-    const frame = this.fastPath.loads.translate(low >>> 12, largeNumber) | 0;
+    const frame = this.loads.translate(low >>> 12, largeNumber) | 0;
     if (frame >= 0) return this.read(frame, low);
     const la = this.cells[REQUESTED_PAGE_CELL] + (low & 4095);
     if (frame === MISSED) this.fillFor(0, la);
@@ -262,7 +264,7 @@ export class CpuMemory {
 
   /** A store; otherwise as {@link loadMissed}. */
   private storeMissed(low: number, largeNumber: number, value: number): void {
-    const frame = this.fastPath.stores.translate(low >>> 12, largeNumber) | 0;
+    const frame = this.stores.translate(low >>> 12, largeNumber) | 0;
     if (frame >= 0) {
       this.write(frame, low, -1, value);
       return;
@@ -327,8 +329,8 @@ export class CpuMemory {
 
   /** The frame of the page in cell `REQUESTED_PAGE_CELL` after an access of `kind`, predicted or not; -1 if not done here. */
   private frameOf(kind: number, low: number, largeNumber: number): number {
-    const { words, cells, fastPath } = this;
-    const path = kind === 0 ? fastPath.loads : kind === 1 ? fastPath.stores : fastPath.fetches;
+    const { words, cells } = this;
+    const path = kind === 0 ? this.loads : kind === 1 ? this.stores : this.mmu.fastPath.fetches;
     // With many CPUs neither the prediction nor the entry that it names is in the host's caches.
     if (path.first.isAbsent(low >>> 12)) return path.translate(low >>> 12, largeNumber);
     const place = words[((low >>> 12) & PREDICTIONS_MASK) + LOAD_PREDICTIONS_WORD + (kind << PREDICTIONS_SHIFT)];

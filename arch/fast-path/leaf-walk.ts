@@ -86,26 +86,27 @@ export class LeafWalk {
     knownChunks: KnownChunks,
     { arrays, clock, mode, memory, walkCaches, preset, tables }: WalkParts,
   ) {
-    this.kind = kind;
+    // What walks from above the PDE use comes first, as in `ReplacementState`.
+    this.words = arrays.words;
+    this.cells = arrays.cells;
     this.permissions = permissions;
+    this.knownTables = tables;
     // Hits of a structure with a limited number of PCIDs change more than its replacement state.
     this.pdes = pdes?.isLimited ? null : pdes;
-    this.withoutPdes = pdes === null ? NOT_CACHED : GENERAL;
-    this.logs = pdes?.replacement.logs ?? null;
-    this.cells = arrays.cells;
-    this.words = arrays.words;
-    this.clock = clock;
     this.mode = mode;
-    this.memory = memory;
-    this.directory = memory.directory;
-    this.walkCaches = walkCaches;
     this.knownChunks = knownChunks;
-    this.wholeChunks = knownChunks.whole;
-    this.knownTables = tables;
+    this.kind = kind;
+    this.clock = clock;
     this.accessCycles = accessCycles;
-    this.walkCycles = preset.costs.walk.value;
     this.walksCell = COUNTERS_CELL + counters.COUNT_FAST_WALK + kind;
     this.walkCyclesCell = COUNTERS_CELL + counters.COUNT_WALK_CYCLES + kind;
+    this.walkCaches = walkCaches;
+    this.walkCycles = preset.costs.walk.value;
+    this.logs = pdes?.replacement.logs ?? null;
+    this.wholeChunks = knownChunks.whole;
+    this.directory = memory.directory;
+    this.memory = memory;
+    this.withoutPdes = pdes === null ? NOT_CACHED : GENERAL;
   }
 
   /** Whether {@link walk} may return anything but `NOT_CACHED`: some PDE is cached. */

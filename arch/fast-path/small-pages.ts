@@ -75,26 +75,27 @@ export class SmallPages {
     const { load, store, fetch, secondLevelHit } = preset.costs;
     const [first] = ofKind.first[SIZE_4K];
     const second = ofKind.second[SIZE_4K];
-    this.kind = kind;
-    this.cells = arrays.cells;
-    this.words = arrays.words;
-    this.clock = clock;
     this.accessCycles = [load, store, fetch][kind].value;
+    this.permissions = new Permissions(kind, arrays, memory);
+    // What walks use side by side, as in `ReplacementState`.
+    this.first = first.replacement.isTree ? new TreeTlb(first, arrays) : new IndexedTlb(first, arrays);
+    this.words = arrays.words;
+    this.cells = arrays.cells;
+    this.second = new IndexedTlb(second[0] ?? first, arrays);
+    this.other = second.length === SECOND_MAX ? new IndexedTlb(second[1], arrays) : null;
+    this.leafWalk = new LeafWalk(kind, this.permissions, structures.ofLevel(2), this.accessCycles, knownChunks, parts);
+    this.upperWalk = new UpperWalk(this.leafWalk, knownChunks, parts);
+    this.predictionsWord = LOAD_PREDICTIONS_WORD + (kind << PREDICTIONS_SHIFT);
+    this.fillAttribute = kind === KIND_STORE ? ATTRIBUTE_STORES : 0;
+    this.kind = kind;
+    this.clock = clock;
     this.secondLevelHitCycles = this.accessCycles + secondLevelHit.value;
     this.hitsCell = COUNTERS_CELL + counters.COUNT_ACCESS + kind;
     this.secondLevelHitsCell = COUNTERS_CELL + counters.COUNT_FAST_SECOND_LEVEL_HIT + kind;
-    this.predictionsWord = LOAD_PREDICTIONS_WORD + (kind << PREDICTIONS_SHIFT);
-    this.fillAttribute = kind === KIND_STORE ? ATTRIBUTE_STORES : 0;
-    this.permissions = new Permissions(kind, arrays, memory);
-    this.first = first.replacement.isTree ? new TreeTlb(first, arrays) : new IndexedTlb(first, arrays);
     this.firstCount = first.sizeAt + SIZE_4K;
     this.secondCount = (second[0] ?? first).sizeAt + SIZE_4K;
-    this.second = new IndexedTlb(second[0] ?? first, arrays);
-    this.other = second.length === SECOND_MAX ? new IndexedTlb(second[1], arrays) : null;
     this.otherCount = (second[1] ?? first).sizeAt + SIZE_4K;
     this.otherShift = second[0]?.markShift ?? 0;
-    this.leafWalk = new LeafWalk(kind, this.permissions, structures.ofLevel(2), this.accessCycles, knownChunks, parts);
-    this.upperWalk = new UpperWalk(this.leafWalk, knownChunks, parts);
   }
 
   /** A hit of the first level at `place`, known to be allowed. Returns its frame. */

@@ -60,6 +60,10 @@ export class Thread {
   readyCycles: number;
   /** Whether it waits for `wake`. */
   waiting = false;
+  /** Where it paused within its code; null where that goes on as a whole. */
+  private within: PausedCode | null = null;
+  /** How long it computes while it pauses for that; else 0. */
+  computeCycles = 0;
   /** While it waits busily: when it looks up even if nobody wakes it. */
   deadlineCycles = Number.POSITIVE_INFINITY;
   /** While it waits busily: whether it looks up when its CPU gets another thread to run (`need_resched`). */
@@ -72,16 +76,12 @@ export class Thread {
   result: unknown = undefined;
   /** What its code threw, when it ended that way. */
   failure: unknown = undefined;
-  /** How long it computes while it pauses for that; else 0. */
-  computeCycles = 0;
   /** What it was doing when it last left its CPU (`cycle-accounts.ts`). */
   activity: number = ACTIVITY_OTHER;
   /** What it runs. */
   code: KernelCode<unknown>;
   /** What it runs when that has ended; null for nothing. */
   readonly codes: CodesInTurn | null;
-  /** Where it paused within its code; null where that goes on as a whole. */
-  private within: PausedCode | null = null;
 
   constructor(
     name: string,
@@ -90,11 +90,11 @@ export class Thread {
     code: KernelCode<unknown>,
     codes: CodesInTurn | null = null,
   ) {
-    this.name = name;
-    this.cpu = cpu;
     this.readyCycles = readyCycles;
     this.code = code;
     this.codes = codes;
+    this.cpu = cpu;
+    this.name = name;
   }
 
   /** Gives it other code, in place of what it ran. */

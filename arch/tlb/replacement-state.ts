@@ -68,20 +68,21 @@ export class ReplacementState {
     const { sets, ways, replacement, pcidCapacity } = geometry;
     const slots = sets * ways;
     const policy = replacementPolicy(replacement, ways);
+    // What walks use first: with many CPUs none of it is in the host's caches, and what lies side by side is got there at once.
+    this.isTree = isFirstLevel && replacement === "tree-plru" && ways === TREE_WAYS && pcidCapacity === undefined;
+    this.logs = policy.victims === null ? new LruLogs(sets, ways, arrays, firstPlace) : null;
     this.words = arrays.words;
     this.setsAt = setsAt;
-    this.ways = ways;
-    this.slots = slots;
     this.firstPlace = firstPlace;
+    this.ways = ways;
     this.fillUse = policy.fillUse;
     this.filledWays = policy.filledWays ?? ways;
     this.fills = policy.fills;
     this.states = policy.fills.length;
-    this.isTree = isFirstLevel && replacement === "tree-plru" && ways === TREE_WAYS && pcidCapacity === undefined;
+    this.slots = slots;
     this.pairsAt = this.isTree ? setsAt - firstPlace : -1;
     this.rootsAt = this.isTree ? setsAt - firstPlace + TREE_ROOT : -1;
     this.marksAt = this.isTree ? arrays.takeWords(sets) << 2 : -1;
-    this.logs = policy.victims === null ? new LruLogs(sets, ways, arrays, firstPlace) : null;
     for (let slot = 0; slot < slots && this.logs === null; slot++) {
       const record = (firstPlace + slot) << WORD_SHIFT;
       this.words[record | WORD_USE] = policy.hitUse[slot % ways];

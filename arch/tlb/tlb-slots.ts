@@ -80,26 +80,27 @@ export class TlbSlots {
   constructor(geometry: TlbGeometry, arrays: CpuArrays, level?: 1 | 2) {
     const { sets, ways } = geometry;
     const slots = sets * ways;
-    this.name = geometry.name;
-    this.sets = sets;
-    this.ways = ways;
-    this.slots = slots;
+    const { lowMask, hashShift, hashMask } = setIndex(sets, geometry.indexHash);
+    // V8 lays out an object in the order in which it gets its fields: those of walks first (`ReplacementState` says more).
     this.cells = arrays.cells;
     this.words = arrays.words;
-    this.bytes = arrays.bytes;
-    this.further = arrays.further;
     this.firstPlace = arrays.takePlaces(slots);
-    this.setsAt = arrays.takeWords(sets << SET_SHIFT);
-    this.replacement = new ReplacementState(geometry, arrays, this.firstPlace, this.setsAt, level === 1);
-    this.sizeAt = arrays.takeSizes();
-    const { lowMask, hashShift, hashMask } = setIndex(sets, geometry.indexHash);
+    this.ways = ways;
     this.lowMask = lowMask;
     this.hashShift = hashShift;
     this.hashMask = hashMask;
-    this.markShift = 31 - Math.clz32(sets);
+    this.setsAt = arrays.takeWords(sets << SET_SHIFT);
+    this.sizeAt = arrays.takeSizes();
+    this.replacement = new ReplacementState(geometry, arrays, this.firstPlace, this.setsAt, level === 1);
     const isIndexed = level === undefined ? ways > SCANNED_WAYS_MAX : !this.replacement.isTree;
     this.headMask = indexSize(slots) - 1;
     this.headAt = isIndexed ? arrays.takeWords(this.headMask + 1) : -1;
+    this.markShift = 31 - Math.clz32(sets);
+    this.name = geometry.name;
+    this.sets = sets;
+    this.slots = slots;
+    this.bytes = arrays.bytes;
+    this.further = arrays.further;
   }
 
   /**

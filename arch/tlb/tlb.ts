@@ -37,6 +37,8 @@ export class Tlb extends TlbSlots {
   private readonly pcidCapacity: number;
   /** Whether the number of PCIDs is limited. */
   readonly isLimited: boolean;
+  /** Whether it is a TLB, and no paging-structure cache. */
+  private readonly isTlb: boolean;
   /** The PCID that an entry used last, where the number of PCIDs is limited; else -1. */
   lastPcid = -1;
   /** Whether entries are being removed since one more PCID is used than the structure knows. */
@@ -48,10 +50,11 @@ export class Tlb extends TlbSlots {
 
   constructor(geometry: TlbGeometry, arrays: CpuArrays, kinds: readonly TlbKindName[] = [], level?: 1 | 2) {
     super(geometry, arrays, level);
-    this.kinds = kinds;
     this.pcidCapacity = geometry.pcidCapacity?.value ?? 0;
     this.pcids = this.pcidCapacity > 0 ? [] : null;
     this.isLimited = this.pcidCapacity > 0;
+    this.isTlb = kinds.length > 0;
+    this.kinds = kinds;
   }
 
   /** Records a hit of `slot` for the replacement policy. */
@@ -140,7 +143,7 @@ export class Tlb extends TlbSlots {
     words[this.sizeAt + size]++;
     if (size !== 0) this.countLarge(size, 1);
     if (size === SIZE_TABLE) {
-      if (this.kinds.length > 0) this.tables.add(slot);
+      if (this.isTlb) this.tables.add(slot);
     } else if (size < pageSizeOf(flags)) {
       this.mayHoldPieces = true;
     }
