@@ -166,6 +166,7 @@ async function run(name: string | undefined, options: ExploreOptions): Promise<n
       found: summary,
       failure: result?.failure ?? null,
       schedule,
+      schedulePreemptions: result?.preemptions ?? null,
       story,
     });
   } else if (!options.quiet) {

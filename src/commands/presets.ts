@@ -14,6 +14,7 @@ import {
   renderKernelCosts,
   renderPreset,
   renderPresetList,
+  tlbEntries,
 } from "../report/preset-tables.ts";
 import { chooseFigures } from "../settings/load-figures.ts";
 
@@ -105,6 +106,7 @@ function summary(preset: Preset): object {
     vendor,
     frequencyGhz: frequencyGhz.value,
     tlbs: tlbs.length,
+    tlbEntries: tlbEntries(preset),
     figures: figureCounts(figuresOf(preset, ALL_USED)),
   };
 }

@@ -244,8 +244,9 @@ function hasMismatches(result: ReplayResult): boolean {
 function print(result: ReplayResult, options: ReplayCommandOptions): void {
   if (options.json) {
     const { recording, calls, events, addressMismatches, eventMismatches, finalStateMismatches } = result;
+    const { eventMismatchesByName, finalStateMismatchesByPart, differences } = result;
     const counts = { recording, calls, events, addressMismatches, eventMismatches, finalStateMismatches };
-    printJson(counts);
+    printJson({ ...counts, eventMismatchesByName, finalStateMismatchesByPart, differences });
   } else if (!options.quiet) {
     printReport(`${summaryLine(result)}\n`);
   }

@@ -23,7 +23,8 @@ export function renderPresetList(presets: readonly Preset[]): string {
   const rows = presets.map((preset) => {
     const { measured, documented, assumed } = countByBasis(figuresOf(preset, ALL_USED));
     const part = preset.description.padEnd(Math.max(...presets.map(({ description }) => description.length)));
-    return [preset.name, part, tlbEntries(preset), `${measured} / ${documented} / ${assumed}`];
+    const { firstLevel, secondLevel } = tlbEntries(preset);
+    return [preset.name, part, `${firstLevel} + ${secondLevel}`, `${measured} / ${documented} / ${assumed}`];
   });
   return `${renderTable(["preset", "part", "TLB entries", "m / d / a"], rows)}
   TLB entries: for loads of 4 KiB pages, first level and second level together.
@@ -60,13 +61,13 @@ export function renderHypervisorCosts(figures: readonly NamedFigure[]): string {
 ${renderFigures(figures)}`;
 }
 
-/** First level and second level: `64 + 1536`. */
-function tlbEntries({ tlbs }: Preset): string {
+/** Entries of the TLBs for loads of 4 KiB pages. */
+export function tlbEntries({ tlbs }: Preset): { readonly firstLevel: number; readonly secondLevel: number } {
   const entries = (level: number): number =>
     tlbs
       .filter((tlb) => tlb.level === level && tlb.kinds.includes("load") && tlb.pageSizes.includes("4K"))
       .reduce((sum, { sets, ways }) => sum + sets * ways, 0);
-  return `${entries(1)} + ${entries(2)}`;
+  return { firstLevel: entries(1), secondLevel: entries(2) };
 }
 
 /** Figures under what they belong to, the path before the last name, with their sources; `preset` adds what each TLB is for. */

@@ -131,6 +131,9 @@ describe("mmulab replay", () => {
       addressMismatches: 0,
       eventMismatches: 0,
       finalStateMismatches: 0,
+      eventMismatchesByName: {},
+      finalStateMismatchesByPart: {},
+      differences: [],
     });
   });
 
