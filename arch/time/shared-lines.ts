@@ -135,6 +135,11 @@ export class SharedLines {
     this.takeToWrite(line, this.clock.currentCpu);
   }
 
+  /** The current CPU stores to a line and goes on. @returns cycles until that is done, for which its next locked instruction waits (Intel SDM, volume 3, "Store Buffer") */
+  store(line: number): number {
+    return this.takeToWrite(line, this.clock.currentCpu);
+  }
+
   /** A line goes back to `cpu`, from which another has just taken it in vain: `cpu` writes it before anybody else does. */
   giveBack(line: number, cpu: number): void {
     this.takeToWrite(line, cpu);
@@ -156,9 +161,13 @@ export class SharedLines {
 
   /** The current CPU takes over `lines` lines without numbers of their own that `from` wrote last. */
   takeOver(from: number, lines: number): void {
+    if (lines > 0) this.waitFor(lines * this.takeOverCycles(from));
+  }
+
+  /** What one of these takes to come. */
+  takeOverCycles(from: number): number {
     const { currentCpu, topology } = this.clock;
-    if (from !== currentCpu && lines > 0)
-      this.wait(currentCpu, lines * this.transferCycles[topology.distance(from, currentCpu)]);
+    return from === currentCpu ? 0 : this.transferCycles[topology.distance(from, currentCpu)];
   }
 
   /** The current CPU waits `cycles` for lines without numbers of their own. */

@@ -1,10 +1,12 @@
 /**
  * Running a function on other CPUs (`kernel/smp.c`: `smp_call_function_many_cond`, `on_each_cpu`, `on_each_cpu_mask`). The
  * sender puts a request on each target's queue, interrupts those whose queue was empty, does its own part, and waits until
- * it has seen every acknowledgement, one after the other. A target acts when its handler runs, not before. Lines that move: the
- * sender drops each target's copy of its request to lock it (`csd_lock`), and gets the head of its queue, which it reads before it exchanges it
- * (`llist_add`): two transfers; the target gets the head (`llist_del_all`), a copy of the request, and of what is asked (which all targets read), and drops the
- * sender's copy of the request to note that it is done (`csd_unlock`), before it leaves the interrupt; a copy of each goes back to the sender, who waits.
+ * it has seen every acknowledgement, one after the other. A target acts when its handler runs, not before.
+ *
+ * Lines that move: the sender stores to what is asked, and to its request, to lock it (`csd_lock`), which takes the targets' copies of both. Meanwhile it reads
+ * the head of the target's queue, and when all its stores are done it exchanges that (`llist_add`): two transfers one after the other, of four. The target gets the
+ * head (`llist_del_all`), a copy of the request, and of what is asked (which all targets read), and drops the sender's copy of the request to note that
+ * it is done (`csd_unlock`), before it leaves the interrupt; a copy of each goes back to the sender, who waits.
  */
 import { ACTIVITY_FLUSH, ACTIVITY_IPI_SEND, ACTIVITY_IPI_WAIT } from "../../arch/time/cycle-accounts.ts";
 import {
@@ -172,12 +174,11 @@ export class Smp {
       waitsSinceCycles: 0,
     };
     const toInterrupt: number[] = [];
-    loop.lines.write(this.infoLines + self);
+    let storedAtCycles = loop.nowCycles() + loop.lines.store(this.infoLines + self);
     for (const cpu of targets) {
       // The request (`call_single_data`), of which the sender has a copy since its last call, as has the target.
-      loop.lines.takeOver(cpu, 1);
-      loop.lines.read(this.queueLines + cpu);
-      loop.lines.write(this.queueLines + cpu);
+      storedAtCycles = Math.max(storedAtCycles, loop.nowCycles() + loop.lines.takeOverCycles(cpu));
+      this.llistAdd(cpu, storedAtCycles);
       queues[cpu].push(request);
       if (underWay[cpu] === 0) toInterrupt.push(cpu);
     }
@@ -185,6 +186,14 @@ export class Smp {
     this.sendInterrupts(self, toInterrupt);
     loop.enterActivity(activity);
     return request;
+  }
+
+  /** The current CPU adds to `cpu`'s queue what is stored by then: it reads the head meanwhile, and exchanges it when all its stores are done. */
+  private llistAdd(cpu: number, storedAtCycles: number): void {
+    const { loop, queueLines } = this;
+    loop.lines.read(queueLines + cpu);
+    loop.lines.waitFor(storedAtCycles - loop.nowCycles());
+    loop.lines.write(queueLines + cpu);
   }
 
   private sendInterrupts(self: number, targets: readonly number[]): void {

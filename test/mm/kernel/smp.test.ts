@@ -222,10 +222,24 @@ describe("calls between CPUs", () => {
     loop.runSync(0, smp.onEachCpuMask([0, 1], handler));
     const waited = [...loop.lines.waitedCycles];
     loop.runSync(0, smp.onEachCpuMask([0, 1], handler, bill));
-    // Of the sender: what it asks, its request to lock it, a copy of the head, the head alone. Of the target: the head, a copy of the request and of what is asked,
-    // the request alone.
-    expect([...loop.lines.waitedCycles].map((cycles, cpu) => cycles - waited[cpu])).toEqual([4 * LINE, 4 * LINE]);
-    expect(bill.lineCycles).toBe(8 * LINE);
+    // Of the sender: a copy of the head, beside which its stores to what it asks and to its request are under way, then the head alone. Of the target: the
+    // head, a copy of the request and of what is asked, the request alone.
+    expect([...loop.lines.waitedCycles].map((cycles, cpu) => cycles - waited[cpu])).toEqual([2 * LINE, 4 * LINE]);
+    expect(bill.lineCycles).toBe(6 * LINE);
+  });
+
+  it("have the sender wait for its stores before it exchanges the head of a queue, where these take longer than to read it", () => {
+    const { loop, smp } = machine(4, {}, { sockets: 2, coresPerSocket: 2, threadsPerCore: 1 });
+    const handler = (): void => undefined;
+    loop.lines.transferCycles = [0, LINE, LINE, LINE, 9 * LINE, 9 * LINE];
+    const near = 1;
+    const far = 3;
+    expect(loop.topology.distance(0, near)).toBeLessThan(loop.topology.distance(0, far));
+    loop.runSync(0, smp.onEachCpuMask([0, near, far], handler));
+    const waited = loop.lines.waitedCycles[0];
+    loop.runSync(0, smp.onEachCpuMask([0, near], handler));
+    // The far CPU has a copy of what was asked before: until that is gone the near one's queue is not exchanged.
+    expect(loop.lines.waitedCycles[0] - waited).toBe(9 * LINE + LINE);
   });
 
   it("are free on one CPU, but for its own part", () => {
