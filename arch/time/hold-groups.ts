@@ -7,6 +7,7 @@
  * have gone past (`hold-queue.ts`): those that would have followed them do so from then on.
  */
 import { ARRIVED, CPU, HOLD_SHIFT, ORDER, UNTIL, WORKS } from "./hold-numbers.ts";
+import type { ByDistance, Topology } from "./topology.ts";
 
 /** Which CPUs have a lock in a row. */
 export interface HoldGroups {
@@ -14,6 +15,18 @@ export interface HoldGroups {
   readonly groupOf: ArrayLike<number>;
   /** What taking the lock over costs `cpu` from `before`, in cycles. */
   takeOverCycles(before: number, cpu: number): number;
+}
+
+/**
+ * Cores that share a last-level cache which is a part of a socket; null where one cache is all of a socket's. Whether such a one serves its own cores first
+ * is not known: here it does not.
+ */
+export function clustersOf(topology: Topology, lines: { readonly transferCycles: ByDistance }): HoldGroups | null {
+  if (topology.coresPerCluster >= topology.config.coresPerSocket) return null;
+  return {
+    groupOf: topology.clusterOf,
+    takeOverCycles: (from, to) => lines.transferCycles[topology.distance(from, to)],
+  };
 }
 
 /** The first hold between `first` and `place` that `cpu` follows, which comes at `atCycles`; -1 when there is none. */

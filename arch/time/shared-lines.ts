@@ -9,7 +9,7 @@
  * Time spent so is counted for each CPU and booked by the accounts as an activity of its own.
  */
 import { checkState, restoreArray } from "../isa/state-error.ts";
-import type { HoldGroups } from "./hold-groups.ts";
+import { clustersOf } from "./hold-groups.ts";
 import {
   HALF_LAST,
   HALF_SHARER,
@@ -96,7 +96,7 @@ export class SharedLines {
     const cpus = clock.clockCycles.length;
     this.isAlone = cpus === 1;
     this.waitedCycles = new Float64Array(cpus);
-    this.transfers = new LineTransfers(clock, this.lines, this.waitedCycles, this.clusters());
+    this.transfers = new LineTransfers(clock, this.lines, this.waitedCycles, clustersOf(clock.topology, this));
     this.bitWords = (cpus + 31) >> 5;
     this.setWords = this.bitWords + ((this.bitWords + 31) >> 5);
     this.sets = new Uint32Array(FIRST_SETS * this.setWords);
@@ -108,6 +108,11 @@ export class SharedLines {
     this.count += lines;
     if (this.count > this.capacity) this.grow(this.count + Math.max(SPARE_LINES, this.count >> 3));
     return first;
+  }
+
+  /** So many lines are about to be made, in several calls: room for all of them is made once. */
+  reserve(lines: number): void {
+    if (this.count + lines > this.capacity) this.grow(this.count + lines + SPARE_LINES);
   }
 
   /**
@@ -261,16 +266,6 @@ export class SharedLines {
   private fetchToWrite(line: number, cpu: number): void {
     const cycles = this.takeToWrite(line, cpu);
     if (cycles > 0) this.transfers.serve(line, cpu, cycles, 0, true);
-  }
-
-  /** Clusters that are a part of a socket. Whether a cache of a whole socket serves its own cores first is not known: here it does not. */
-  private clusters(): HoldGroups | null {
-    const { topology } = this.clock;
-    if (topology.coresPerCluster >= topology.config.coresPerSocket) return null;
-    return {
-      groupOf: topology.clusterOf,
-      takeOverCycles: (from, to) => this.transferCycles[topology.distance(from, to)],
-    };
   }
 
   /** The line is `cpu`'s alone from now on; what it takes to fetch it. */

@@ -28,7 +28,7 @@ import { VmStructs } from "./areas/vm-structs.ts";
 import { type VmallocLines, vmallocLines } from "./areas/vmalloc-lines.ts";
 import { VmapAreas } from "./areas/vmap-areas.ts";
 import { VmapBlocks } from "./areas/vmap-blocks.ts";
-import { VmapNode } from "./areas/vmap-node.ts";
+import { makeVmapNodes, type VmapNode } from "./areas/vmap-node.ts";
 import { offsetModulo, VmapZones } from "./areas/vmap-zones.ts";
 import type { ExecmemAreas } from "./execmem-areas.ts";
 import type { VmallocConfig } from "./vmalloc-config.ts";
@@ -187,7 +187,7 @@ export class Vmalloc {
     const { areas, log, zones } = this;
     const shared = { areas, log, zones, starts: new AreasByStart() };
     const rules = { mergesLazyAreas: this.version.mergesLazyAreas, areaLocksLine: this.lines.locks };
-    this.nodes = Array.from({ length: config.vmapNodes }, (_, id) => new VmapNode(id, shared, loop, costs.lock, rules));
+    this.nodes = makeVmapNodes(config.vmapNodes, shared, loop, costs.lock, rules);
     this.blocks = new VmapBlocks(config.possibleCpus, config.blockPages, loop, costs.lock);
     this.lockGuards = this.guardBy(mm.lockdep);
     this.blocksPerByte = 1 / this.blockBytes;

@@ -6,10 +6,10 @@
 import { PAGE_SIZE } from "../../../arch/isa/linear-address.ts";
 import type { SharedLines } from "../../../arch/time/shared-lines.ts";
 
-/** Lines of a tree: a line for each node of the upper levels, and as many that all lower ones share. */
 const UPPER_LEVELS = 7;
 const UPPER_LINES = 1 << UPPER_LEVELS;
-const TREE_LINES = 2 * UPPER_LINES;
+/** Lines of a tree: a line for each node of the upper levels, and as many that all lower ones share. */
+export const TREE_LINES = 2 * UPPER_LINES;
 /** 2^32 divided by the golden ratio: successive numbers times it are spread evenly (Knuth, The Art of Computer Programming, 6.4). */
 const SPREAD = 0x9e37_79b1;
 

@@ -124,6 +124,13 @@ export class VmapAreas {
     this.freeHead = area;
   }
 
+  /** So many list heads are about to be made: room for all of them is made once. */
+  reserveListHeads(heads: number): void {
+    let records = this.capacity / STEP;
+    while (records < this.used / STEP + heads) records = nextCapacity(records);
+    if (records > this.capacity / STEP) this.grow(records);
+  }
+
   /** A new empty list; lists are circular through their head. */
   makeListHead(): number {
     return this.take();
@@ -310,7 +317,7 @@ export class VmapAreas {
   }
 
   private takeUnused(): number {
-    if (this.used === this.capacity) this.grow();
+    if (this.used === this.capacity) this.grow(nextCapacity(this.capacity / STEP));
     const area = this.used;
     this.used += STEP;
     return area;
@@ -331,8 +338,7 @@ export class VmapAreas {
     return first;
   }
 
-  private grow(): void {
-    const records = nextCapacity(this.capacity / STEP);
+  private grow(records: number): void {
     this.capacity = STEP * records;
     this.gapBlock = growUint8(this.gapBlock, records >> GAP_BLOCK_SHIFT);
     const { words } = this;

@@ -8,10 +8,14 @@ import { newSpinLock } from "../../kernel/spinlocks.ts";
 import type { Work } from "../../kernel/work.ts";
 import { BusyAreas, type BusyAreasParts } from "./busy-areas.ts";
 import { LazyAreas } from "./lazy-areas.ts";
-import { TreeLines } from "./tree-lines.ts";
+import { TREE_LINES, TreeLines } from "./tree-lines.ts";
 
 /** Pools hold areas of up to this many pages, guard page included (`MAX_VA_SIZE_PAGES`). */
 export const MAX_VA_SIZE_PAGES = 256;
+
+/** Trees of a node that have lines, and its list heads: of its pools, its trees, what was collected and what a purge has. */
+const NODE_TREES = 2;
+const NODE_LIST_HEADS = MAX_VA_SIZE_PAGES + NODE_TREES + 3;
 
 /** Names of the locks of the busy and of the lazily freed areas. */
 interface AreaLocks {
@@ -31,6 +35,19 @@ export interface NodeRules {
 const VMAP_NODE_LOCKS: AreaLocks = { busy: "vn->busy.lock", lazy: "vn->lazy.lock" };
 /** Those of a kernel without vmap nodes: one of all areas in use, one of all that wait for a purge. */
 const ONE_TREE_LOCKS: AreaLocks = { busy: "vmap_area_lock", lazy: "purge_vmap_area_lock" };
+
+/** The nodes of a machine, each with an id. They have so much in arrays of all that room for it is made once. */
+export function makeVmapNodes(
+  nodes: number,
+  parts: BusyAreasParts,
+  loop: EventLoop,
+  costs: LockCosts,
+  rules: NodeRules,
+): readonly VmapNode[] {
+  loop.lines.reserve(nodes * NODE_TREES * TREE_LINES);
+  parts.areas.reserveListHeads(nodes * NODE_LIST_HEADS);
+  return Array.from({ length: nodes }, (_, id) => new VmapNode(id, parts, loop, costs, rules));
+}
 
 /** One node. With several, each CPU allocates from the pools of its own. */
 export class VmapNode {
