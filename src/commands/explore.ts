@@ -186,7 +186,7 @@ function replayAsked(explorer: Explorer<unknown>, text: string): ScheduleResult 
   // One that fails ends there, whatever else it would have chosen.
   if (ran === text || result.failure !== null) return result;
   const expected = `choices that this test has (${result.choices} in all); those that it has are ${ran}`;
-  throw new ValueError("schedule", text, expected);
+  throw new ValueError("--schedule", text, expected);
 }
 
 function planOf({ strategy, preemptions, sleepSets, depth, seed }: ExploreOptions): ExplorePlan {

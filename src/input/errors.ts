@@ -61,7 +61,7 @@ export class InputFileError extends MmulabError {
    * @param column from 1; 0 when it is not known
    */
   constructor(file: string, line: number, reason: string, column = 0) {
-    const where = `${file}${line > 0 ? `:${line}` : ""}${column > 0 ? `:${column}` : ""}`;
+    const where = `${file === "" ? "''" : file}${line > 0 ? `:${line}` : ""}${column > 0 ? `:${column}` : ""}`;
     super("BAD_INPUT", `${where}: ${reason}`, { file, line });
     this.reason = reason;
   }

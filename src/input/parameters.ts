@@ -131,7 +131,9 @@ export function parameterValue(
       return text.split(",").flatMap((word) => {
         const values = integersOf(word, spec.unit);
         if (values !== null && values[0] >= spec.low && values[values.length - 1] <= spec.high) return values;
-        throw problem(`whole numbers from ${spec.low} to ${spec.high}${orSize(spec)}, separated by commas`);
+        throw problem(
+          `whole numbers from ${spec.low} to ${spec.high}${orSize(spec)}, separated by commas, or ranges FIRST-LAST`,
+        );
       });
     case "word": {
       const found = knownWord(spec.words, text);

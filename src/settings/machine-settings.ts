@@ -1,5 +1,7 @@
 /** Settings of a machine and its kernel by name: what each means, how its value is written, and what kernel it makes. */
+
 import { formatTopology, parseTopology, type TopologyConfig } from "../../arch/index.ts";
+import { CPUS_MAX } from "../../arch/isa/limits.ts";
 import {
   ALL_FLUSH_POLICIES,
   DEFAULT_KERNEL_COSTS,
@@ -297,7 +299,7 @@ function parseTopologyOption(text: string): TopologyConfig {
   throw new ValueError(
     "",
     text,
-    "sockets x cores of a socket x threads of a core, such as 2x64x1, or 2x8x8x1 with clusters",
+    `sockets x cores of a socket x threads of a core, such as 2x64x1, or 2x8x8x1 with clusters, of at most ${CPUS_MAX} CPUs`,
   );
 }
 

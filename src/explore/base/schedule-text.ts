@@ -21,7 +21,7 @@ export function parseSchedule(text: string): Deviations {
   for (const part of text.split("-")) {
     const match = /^(\d{1,7})\.(\d{1,4})$/.exec(part);
     if (match === null || Number(match[1]) <= last || Number(match[2]) === 0) {
-      throw new ValueError("schedule", text, "CHOICE.ALTERNATIVE joined by -, in ascending order, or -");
+      throw new ValueError("--schedule", text, "CHOICE.ALTERNATIVE joined by -, in ascending order, or -");
     }
     last = Number(match[1]);
     deviations.set(last, Number(match[2]));

@@ -39,7 +39,7 @@ describe("mmulab experiment", () => {
     [["experiment", "flush-costs"], "unknown experiment 'flush-costs' (did you mean flush-cost?)"],
     [
       ["experiment", "flush-cost", "--cpus", "0"],
-      "--cpus 0: expected whole numbers from 1 to 1024, separated by commas",
+      "--cpus 0: expected whole numbers from 1 to 1024, separated by commas, or ranges FIRST-LAST",
     ],
     [
       ["experiment", "flush-cost", "--policies", "ipj"],

@@ -111,7 +111,7 @@ describe("a test of one's own", () => {
       const impossible = mmulab("explore", file, "--schedule", "0.1-99.1");
       expect(impossible.status).toBe(2);
       expect(impossible.stderr).toMatch(
-        /^mmulab: schedule 0.1-99.1: expected choices that this test has \(\d+ in all\); .* 0.1\n$/,
+        /^mmulab: --schedule 0.1-99.1: expected choices that this test has \(\d+ in all\); .* 0.1\n$/,
       );
     } finally {
       rmSync(folder, { recursive: true, force: true });

@@ -155,7 +155,7 @@ describe("a failing schedule", () => {
     expect(formatSchedule(parseSchedule("1.1-4.2"))).toBe("1.1-4.2");
     expect(formatSchedule(parseSchedule("-"))).toBe("-");
     for (const wrong of ["", "1", "1.0", "4.1-1.1", "1.1-1.2", "a.b", "1.1-"]) {
-      expect(() => parseSchedule(wrong), wrong).toThrow(/^schedule/);
+      expect(() => parseSchedule(wrong), wrong).toThrow(/^--schedule /);
     }
   });
 });

@@ -50,7 +50,7 @@ describe("parameters of a workload", () => {
     "the list %j is refused",
     (text) =>
       expect(() => parseParameters("x", SPECS, [`sizes=${text}`])).toThrow(
-        `parameter sizes: '${text}'; expected whole numbers from 1 to 9, separated by commas`,
+        `parameter sizes: '${text}'; expected whole numbers from 1 to 9, separated by commas, or ranges FIRST-LAST`,
       ),
   );
 
@@ -67,7 +67,10 @@ describe("parameters of a workload", () => {
     ["nr_threads", "parameter nr_threads: no value is given; expected a whole number from 1 to 100"],
     ["nr_threads=1.5", "parameter nr_threads: '1.5'; expected a whole number from 1 to 100"],
     ["use_huge=maybe", "parameter use_huge: 'maybe'; expected on (1, y) or off (0, n)"],
-    ["sizes=1,10", "parameter sizes: '1,10'; expected whole numbers from 1 to 9, separated by commas"],
+    [
+      "sizes=1,10",
+      "parameter sizes: '1,10'; expected whole numbers from 1 to 9, separated by commas, or ranges FIRST-LAST",
+    ],
     ["order=up,dawn", "parameter order: 'up,dawn'; expected a list of up, down (did you mean down?)"],
   ])("refuse %s with one line", (word, message) => {
     expect(() => parseParameters("x", SPECS, [word])).toThrow(message);

@@ -147,7 +147,7 @@ describe("settings of the machine on the command line", () => {
     [["--policy", "invlpg"], "unknown flush policy 'invlpg' (did you mean invlpgb?)"],
     [
       ["--topology", "2x2"],
-      "Expected sockets x cores of a socket x threads of a core, such as 2x64x1, or 2x8x8x1 with clusters.",
+      "Expected sockets x cores of a socket x threads of a core, such as 2x64x1, or 2x8x8x1 with clusters, of at most 1024 CPUs.",
     ],
     [["--topology", "1x2x1"], "--topology 1x2x1: has room for 2 of 4 CPUs"],
     [["--isolated", "3-1"], "Expected CPUs such as 2-7,12."],

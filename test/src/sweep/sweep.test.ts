@@ -255,6 +255,7 @@ describe("mmulab sweep", () => {
 
   it.each([
     [["none.yaml"], /none\.yaml: no such file/],
+    [[""], /^mmulab: '': no such file/],
     [[specFile("workload: mixd", "typo.yaml")], /unknown workload 'mixd' \(did you mean mixed\?\)/],
     [[], /missing required argument 'spec'/],
     [[spec, "--shard", "3/2"], /'3\/2' is invalid. Expected a part such as 2\/3/],
