@@ -69,8 +69,8 @@ export const PLANTED_BY_SAMPLES: readonly PlantedMutant[] = [
   {
     name: "the kernel's costs have no unit",
     file: "mm/kernel/kernel-cost-origins.ts",
-    search: 'typeof value === "number" ? "cycles" : ""',
-    replacement: 'typeof value === "number" ? "" : ""',
+    search: 'name.endsWith("Transfers") ? "transfers" : "cycles"',
+    replacement: 'name.endsWith("Transfers") ? "transfers" : ""',
     test: "test/mm/kernel/kernel-cost-origins.test.ts",
   },
   {

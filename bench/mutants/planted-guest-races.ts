@@ -19,7 +19,7 @@ export const PLANTED_GUEST_RACES: readonly PlantedRace[] = [
     name: "the host asks vCPUs to invalidate before it has taken the pages away",
     file: "src/guests/host-unmap.ts",
     search:
-      '    const frames = guestFrames.flatMap((frame) => hypervisor.unmap(frame));\n    loop.clockCycles[cpu] += frames.length * zapCycles;\n    this.unmappings++;\n    this.pages += frames.length;\n    // Its own part counts until all are kicked: those that were first may have left the guest by then.\n    const unmapping: Unmapping = { cpu, frames, outstanding: 1, seenAtCycles: loop.clockCycles[cpu] };\n    loop.pointIrqsOff("kvm_mmu_notifier_invalidate_range_start: entries are cleared");\n    this.owed.fill(1);\n',
+      '    const frames = guestFrames.flatMap((frame) => hypervisor.unmap(frame));\n    loop.clockCycles[cpu] += frames.length * zapCycles();\n    this.unmappings++;\n    this.pages += frames.length;\n    // Its own part counts until all are kicked: those that were first may have left the guest by then.\n    const unmapping: Unmapping = { cpu, frames, outstanding: 1, seenAtCycles: loop.clockCycles[cpu] };\n    loop.pointIrqsOff("kvm_mmu_notifier_invalidate_range_start: entries are cleared");\n    this.owed.fill(1);\n',
     replacement:
       '    this.owed.fill(1);\n    loop.pointIrqsOff("kvm_make_all_cpus_request: requests are made");\n    const frames = guestFrames.flatMap((frame) => hypervisor.unmap(frame));\n    const unmapping: Unmapping = { cpu, frames, outstanding: 1, seenAtCycles: loop.clockCycles[cpu] };\n',
   },
