@@ -1,7 +1,6 @@
 /** Settings of a machine and its kernel by name: what each means, how its value is written, and what kernel it makes. */
 
 import { formatTopology, parseTopology, type TopologyConfig } from "../../arch/index.ts";
-import { CPUS_MAX } from "../../arch/isa/limits.ts";
 import {
   ALL_FLUSH_POLICIES,
   DEFAULT_KERNEL_COSTS,
@@ -26,6 +25,7 @@ import { oneOf, pageCount, wholeNumber } from "../input/values.ts";
 import type { KernelConfig } from "../machine/kernel.ts";
 import type { FigureChoice } from "./figure-choice.ts";
 import { formatPagesEach, GUEST_SETTINGS, type GuestSettings, guestSettings } from "./guest-settings.ts";
+import { COMMAND_CPUS_MAX } from "./machine-limits.ts";
 import type { Setting } from "./setting.ts";
 import { SETTING_NAMES, type SettingName } from "./setting-names.ts";
 
@@ -299,7 +299,7 @@ function parseTopologyOption(text: string): TopologyConfig {
   throw new ValueError(
     "",
     text,
-    `sockets x cores of a socket x threads of a core, such as 2x64x1, or 2x8x8x1 with clusters, of at most ${CPUS_MAX} CPUs`,
+    `sockets x cores of a socket x threads of a core, such as 2x64x1, or 2x8x8x1 with clusters, of at most ${COMMAND_CPUS_MAX} CPUs`,
   );
 }
 
