@@ -46,9 +46,9 @@ export const PLANTED_VMALLOC_RACES: readonly PlantedRace[] = [
     name: "node_pool_add_va gives vn->pool_lock back before it adds the area",
     file: "mm/vmalloc/purge.ts",
     search:
-      "  areas.listAddAfter(area, node.guardedPool(pool));\n  state.writeArea(area);\n  node.poolLengths[pool]++;\n",
+      "  areas.listAddAfter(area, node.guardedPool(pool));\n  state.writeArea(area);\n  const length = node.addToPoolLength(pool, 1);\n",
     replacement:
-      "  node.poolLock.release();\n  areas.listAddAfter(area, node.guardedPool(pool));\n  state.writeArea(area);\n  node.poolLengths[pool]++;\n  void node.poolLock.tryTake();\n",
+      "  node.poolLock.release();\n  areas.listAddAfter(area, node.guardedPool(pool));\n  state.writeArea(area);\n  const length = node.addToPoolLength(pool, 1);\n  void node.poolLock.tryTake();\n",
   },
   {
     name: "decay_va_pool_node puts back what stays without vn->pool_lock",

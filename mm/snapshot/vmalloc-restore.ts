@@ -56,8 +56,8 @@ export function restoreVmalloc(
     const area = areas.make(record.start, record.end);
     areas.setFlags(area, record.vaFlags);
     const node = state.nodes[record.node];
-    areas.listAddBefore(area, node.poolHeads[record.index]);
-    node.poolLengths[record.index]++;
+    areas.listAddBefore(area, node.poolHead(record.index));
+    node.addToPoolLength(record.index, 1);
   }
   state.lazyNr = snapshot.lazyNr;
   for (const run of runs) restoreRun(state, run);

@@ -3,7 +3,7 @@
  * `--save` keeps, and what two runs are compared by. Addresses are 48-bit linear addresses.
  */
 
-import type { VmapNode } from "../vmalloc/areas/vmap-node.ts";
+import { MAX_VA_SIZE_PAGES, type VmapNode } from "../vmalloc/areas/vmap-node.ts";
 import { lazyRanges } from "../vmalloc/lazy-ranges.ts";
 import type { Vmalloc } from "../vmalloc/vmalloc-state.ts";
 
@@ -172,9 +172,9 @@ function requestedSize({ vms, version }: Vmalloc, vm: number): number {
 
 function poolRecords(state: Vmalloc, node: VmapNode): PooledAreaRecord[] {
   const records: PooledAreaRecord[] = [];
-  for (let index = 0; index < node.poolHeads.length; index++) {
-    for (const area of listed(state, node.poolHeads[index])) {
-      records.push({ ...areaRecord(state, area, node), index, length: node.poolLengths[index] });
+  for (let index = 0; index < MAX_VA_SIZE_PAGES; index++) {
+    for (const area of listed(state, node.poolHead(index))) {
+      records.push({ ...areaRecord(state, area, node), index, length: node.poolLength(index) });
     }
   }
   return records;

@@ -6,7 +6,7 @@
 import { PAGE_SIZE, UPPER_HALF } from "../../arch/isa/linear-address.ts";
 import { ADDRESS_MAX } from "../lib/memory-layout.ts";
 import { VMAP_BLOCK, VMAP_FLAGS_MASK } from "../vmalloc/areas/vmap-areas.ts";
-import type { VmapNode } from "../vmalloc/areas/vmap-node.ts";
+import { MAX_VA_SIZE_PAGES, type VmapNode } from "../vmalloc/areas/vmap-node.ts";
 import type { Vmalloc } from "../vmalloc/vmalloc-state.ts";
 import { address, areaRange, type Findings } from "./verify-findings.ts";
 import { ShapeCheck } from "./verify-trees.ts";
@@ -46,7 +46,7 @@ export function verifyAreas(state: Vmalloc, findings: Findings): AreaCensus {
       lazyPages += pagesOf(state, area);
       verifyLazy(state, area, node.id, findings);
     }
-    for (let pool = 0; pool < node.poolHeads.length; pool++) {
+    for (let pool = 0; pool < MAX_VA_SIZE_PAGES; pool++) {
       if (isEmptyPool(state, node, pool)) continue;
       for (const area of verifyPool(state, shapes, node.id, pool, findings)) found.push([area, "pooled"]);
     }
@@ -116,18 +116,18 @@ function verifyLazy(state: Vmalloc, area: number, node: number, findings: Findin
 }
 
 /** Whether a pool is empty and says so: nearly all are, and checking the others is slow. */
-function isEmptyPool({ areas }: Vmalloc, { poolHeads, poolLengths }: VmapNode, pool: number): boolean {
-  const head = poolHeads[pool];
-  return poolLengths[pool] === 0 && areas.nextOf(head) === head && areas.previousOf(head) === head;
+function isEmptyPool({ areas }: Vmalloc, node: VmapNode, pool: number): boolean {
+  const head = node.poolHead(pool);
+  return node.poolLength(pool) === 0 && areas.nextOf(head) === head && areas.previousOf(head) === head;
 }
 
 function verifyPool(state: Vmalloc, shapes: ShapeCheck, id: number, pool: number, findings: Findings): number[] {
   const node = state.nodes[id];
   const { areas } = state;
   const name = `pool ${pool} of node ${id}`;
-  const pooled = shapes.list(node.poolHeads[pool], name);
-  if (pooled.length !== node.poolLengths[pool]) {
-    findings.add(`${name} holds ${pooled.length} areas, but its length says ${node.poolLengths[pool]}`);
+  const pooled = shapes.list(node.poolHead(pool), name);
+  if (pooled.length !== node.poolLength(pool)) {
+    findings.add(`${name} holds ${pooled.length} areas, but its length says ${node.poolLength(pool)}`);
   }
   for (const area of pooled) {
     const range = areaRange(areas, area);

@@ -46,7 +46,7 @@ export function allocVmapArea(
   const node = nodes[loop.currentCpu % nodes.length];
   const flags = vaFlags | encodeVnId(node.id);
   const pool = sizeToVaPool(sizeBytes);
-  if (pool < 0 || state.areas.listIsEmpty(node.poolHeads[pool])) {
+  if (pool < 0 || state.areas.listIsEmpty(node.poolHead(pool))) {
     return allocFromTree(state, sizeBytes, request, flags, vm);
   }
   const { poolLock } = node;
@@ -253,9 +253,9 @@ function nodePoolDelVa(state: Vmalloc, node: VmapNode, sizeBytes: number, reques
     return 0;
   }
   areas.listRemove(area);
-  node.poolLengths[pool]--;
+  const length = node.addToPoolLength(pool, -1);
   state.writeArea(area);
-  state.events?.poolDel(node.id, start, end, node.poolLengths[pool]);
+  state.events?.poolDel(node.id, start, end, length);
   return area;
 }
 

@@ -12,7 +12,7 @@ import { Work } from "../kernel/work.ts";
 import { pagesIn } from "../lib/align.ts";
 import { ADDRESS_MAX } from "../lib/memory-layout.ts";
 import { AreaTree } from "./areas/area-tree.ts";
-import { decodeVnId, MAX_VA_SIZE_PAGES, sizeToVaPool, type VmapNode } from "./areas/vmap-node.ts";
+import { decodeVnId, sizeToVaPool, type VmapNode } from "./areas/vmap-node.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 import { purgeFragmentedBlocksAllcpus } from "./vmap-block-purge.ts";
 
@@ -229,8 +229,8 @@ function nodePoolAddVa(state: Vmalloc, node: VmapNode, pool: number, area: numbe
   const { areas } = state;
   areas.listAddAfter(area, node.guardedPool(pool));
   state.writeArea(area);
-  node.poolLengths[pool]++;
-  state.events?.poolAdd(node.id, areas.start[area], areas.end[area], node.poolLengths[pool]);
+  const length = node.addToPoolLength(pool, 1);
+  state.events?.poolAdd(node.id, areas.start[area], areas.end[area], length);
   node.poolLock.release();
   return DONE;
 }
@@ -260,8 +260,8 @@ export function* decayVaPoolNode(state: Vmalloc, node: VmapNode, full: boolean):
   const { areas } = state;
   const { detached } = node;
   let decayed: AreaTree | null = null;
-  for (let pool = 0; pool < MAX_VA_SIZE_PAGES; pool++) {
-    if (areas.listIsEmpty(node.poolHeads[pool])) continue;
+  for (let pool = 0; pool < node.poolsUsed; pool++) {
+    if (areas.listIsEmpty(node.poolHead(pool))) continue;
     if (!node.poolLock.tryTake()) yield* node.poolLock.take();
     movePool(state, node, node.guardedPool(pool), detached);
     decayed ??= new AreaTree(areas, state.log);
@@ -284,13 +284,13 @@ function movePool({ areas }: Vmalloc, node: VmapNode, from: number, to: number):
 /** Moves as many of a pool's areas as the version says from the detached list to `decayed`. */
 function decayDetached(state: Vmalloc, node: VmapNode, pool: number, full: boolean, decayed: AreaTree): void {
   const { areas } = state;
-  const { detached, poolLengths } = node;
-  const decay = state.version.decayOf(poolLengths[pool], full);
+  const { detached } = node;
+  const decay = state.version.decayOf(node.poolLength(pool), full);
   state.events?.decay(node.id, pool, decay.shownLength, full, decay.shownDecay);
   for (let left = decay.areas; left > 0; left--) {
     const area = areas.nextOf(detached);
     areas.listRemove(area);
-    poolLengths[pool]--;
+    node.addToPoolLength(pool, -1);
     state.events?.decayVa(node.id, areas.start[area], areas.end[area]);
     decayed.mergeOrAddVmapArea(area);
   }

@@ -7,7 +7,7 @@ import type { Vmalloc } from "./vmalloc-state.ts";
 /** Areas in all pools (`vmap_node_shrink_count`). */
 export function vmapNodeShrinkCount({ nodes }: Vmalloc): number {
   let count = 0;
-  for (const { poolLengths } of nodes) for (const length of poolLengths) count += length;
+  for (const node of nodes) for (let pool = 0; pool < node.poolsUsed; pool++) count += node.poolLength(pool);
   return count;
 }
 

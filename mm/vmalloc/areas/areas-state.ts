@@ -3,7 +3,7 @@ import { checkState } from "../../../arch/isa/state-error.ts";
 import type { FreeTree } from "./free-tree.ts";
 import type { NeFitPreload } from "./ne-fit-preload.ts";
 import type { VmapAreas } from "./vmap-areas.ts";
-import type { VmapNode } from "./vmap-node.ts";
+import { MAX_VA_SIZE_PAGES, type VmapNode } from "./vmap-node.ts";
 
 const BLACK = 1;
 const HAS_LEFT = 2;
@@ -79,7 +79,9 @@ export function captureAreas(
   const free = captureFree(areas, freeTree);
   const busyOf = busyAreas(areas, nodes, nodeOf);
   const lazyOf = nodes.map(({ lazy }) => listed(areas, lazy.tree.head));
-  const pooledOf = nodes.map(({ poolHeads }) => Array.from(poolHeads, (head) => listed(areas, head)));
+  const pooledOf = nodes.map((node) =>
+    Array.from({ length: MAX_VA_SIZE_PAGES }, (_, pool) => listed(areas, node.poolHead(pool))),
+  );
   const busy = Int32Array.from(busyOf.flat());
   const lazy = Int32Array.from(lazyOf.flat());
   const freedBy = Int32Array.from(lazy, (area) => areas.freedByOf(area));
@@ -145,11 +147,11 @@ export function restoreAreas(
   for (const node of nodes) node.lazy.mergeAll();
   forEachRow(nodes, state.pooled, (node, row) => {
     const pool = state.pooled.pool[row];
-    checkState("pools", pool < node.poolHeads.length, `there is no pool ${pool}`);
+    checkState("pools", pool < MAX_VA_SIZE_PAGES, `there is no pool ${pool}`);
     const area = areas.make(state.pooled.start[row], state.pooled.end[row], state.pooled.flags[row]);
     areas.setObject(area, objectIn(areas, state.pooled.object, row));
-    areas.listAddBefore(area, node.poolHeads[pool]);
-    node.poolLengths[pool]++;
+    areas.listAddBefore(area, node.poolHead(pool));
+    node.addToPoolLength(pool, 1);
   });
   const cpus = preload.objects.length;
   const isOfCpus = [state.preloaded, state.preloadedObject].every((column) => (column?.length ?? cpus) === cpus);

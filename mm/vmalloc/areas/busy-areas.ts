@@ -65,8 +65,7 @@ export class BusyAreas {
     } else {
       for (let i = 0; i < this.addedCount; i++) this.insertIfNew(this.added[i]);
     }
-    this.addedCount = 0;
-    this.isAddedFull = false;
+    this.forgetAdded();
     return this.inserted;
   }
 
@@ -104,6 +103,8 @@ export class BusyAreas {
    */
   insertVmapArea(area: number): void {
     if (this.guard !== null) this.guard.check();
+    // Whatever was added before is gone again: most often so, with a node a CPU, and what is written then is a few lines of the host's caches.
+    if (this.count === 0) this.forgetAdded();
     this.count++;
     if (!this.remember(area) || startsPageOf(this.areas.end[area]) > STARTS_PAGES_MAX) {
       if (!this.inserted.insertVmapArea(area)) this.leaveOut(area);
@@ -160,6 +161,11 @@ export class BusyAreas {
   private leaveOut(area: number): void {
     this.count--;
     this.forget(area);
+  }
+
+  private forgetAdded(): void {
+    this.addedCount = 0;
+    this.isAddedFull = false;
   }
 
   private makeRoomForAdded(): void {

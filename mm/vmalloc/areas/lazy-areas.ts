@@ -28,16 +28,21 @@ export class LazyAreas {
   readonly runs: LazyRuns | null;
   private readonly areas: VmapAreas;
   private readonly sorted: AreaTree;
-  /** Head of the list of areas that are not in the tree yet, the one freed first in front. */
-  private readonly collected: number;
+  /**
+   * The area freed last of those that are not in the tree yet; each leads to the one freed before it by its link to what follows. Whoever frees an area
+   * touches no other then, as on a list of both directions: the host's caches seldom have those.
+   */
+  private collected = 0;
   private collectedCount = 0;
+  /** Head of the list on which these go into the tree. */
+  private readonly inTurn: number;
 
   /** @param merges whether areas merge with their neighbours as they are freed */
   constructor(areas: VmapAreas, log: KernelLog, merges = false) {
     this.runs = merges ? new LazyRuns() : null;
     this.areas = areas;
     this.sorted = new AreaTree(areas, log);
-    this.collected = areas.makeListHead();
+    this.inTurn = areas.makeListHead();
   }
 
   /** Whether no area waits for a purge. */
@@ -52,11 +57,9 @@ export class LazyAreas {
 
   /** The tree of all of them, and its list. */
   get tree(): AreaTree {
-    while (this.collectedCount > 0) {
-      const area = this.areas.nextOf(this.collected);
-      this.areas.listRemove(area);
-      this.collectedCount--;
-      this.sorted.insertVmapArea(area);
+    if (this.collectedCount > 0) {
+      this.moveCollected(this.inTurn);
+      this.moveIntoTree(this.inTurn);
     }
     return this.sorted;
   }
@@ -64,7 +67,9 @@ export class LazyAreas {
   /** Adds an area. One that overlaps another is left out, with a warning, as soon as they are put in order. */
   insertVmapArea(area: number): void {
     if (this.guard !== null) this.guard.check();
-    this.areas.listAddBefore(area, this.collected);
+    // The first leads to the list's head: an area that leads to itself is on no list.
+    this.areas.links[2 * area] = this.collectedCount === 0 ? this.inTurn : this.collected;
+    this.collected = area;
     this.collectedCount++;
     this.count++;
   }
@@ -100,41 +105,52 @@ export class LazyAreas {
     this.runs?.clear();
     if (!this.sorted.isEmpty) {
       this.tree.detachAll(to);
-    } else if (this.isInOrder()) {
-      this.areas.listMoveAll(this.collected, to);
-      this.collectedCount = 0;
-    } else if (!this.sortOnto(to)) {
-      this.tree.detachAll(to);
+    } else if (!this.moveCollected(to) && !this.putInOrder(to)) {
+      this.moveIntoTree(to);
+      this.sorted.detachAll(to);
     }
   }
 
-  /** Whether the areas were freed in the order of their addresses, as those of a loop of `vmalloc` and `vfree` are. */
-  private isInOrder(): boolean {
+  /**
+   * Moves what was collected to the empty list `to`, the area freed first in front.
+   * @returns whether that is the order of their addresses, as it is of those of a loop of `vmalloc` and `vfree`
+   */
+  private moveCollected(to: number): boolean {
     const { start, end, links } = this.areas;
-    let area = links[2 * this.collected];
-    let last = start[area];
-    for (let i = 0; i < this.collectedCount; i++) {
-      if (start[area] < last) return false;
-      last = end[area];
-      area = links[2 * area];
+    const count = this.collectedCount;
+    sort.reserve(count);
+    const { numbers } = sort;
+    let area = this.collected;
+    let follower = to;
+    let followerStart = Number.POSITIVE_INFINITY;
+    let isInOrder = true;
+    links[2 * to + 1] = area;
+    for (let i = count - 1; i >= 0; i--) {
+      numbers[i] = area;
+      if (end[area] > followerStart) isInOrder = false;
+      followerStart = start[area];
+      const before = i === 0 ? to : links[2 * area];
+      links[2 * area] = follower;
+      links[2 * area + 1] = before;
+      follower = area;
+      area = before;
     }
-    return true;
+    links[2 * to] = follower;
+    this.collectedCount = 0;
+    return isInOrder;
   }
 
-  /** Moves what was collected to the list `to` in order; false, with nothing done, when that needs the tree. */
-  private sortOnto(to: number): boolean {
-    const { areas, collected, collectedCount: count } = this;
-    const { start, end, links } = areas;
-    sort.reserve(count);
+  /** Puts the list `to`, on which areas were moved just now, in order; false, with nothing done, when that needs the tree. */
+  private putInOrder(to: number): boolean {
+    const { start, end, links } = this.areas;
     const { numbers, keys } = sort;
-    let area = links[2 * collected];
-    let lowest = start[area];
-    let highest = lowest;
-    for (let i = 0; i < count; i++) {
-      numbers[i] = area;
+    let count = 0;
+    let lowest = Number.POSITIVE_INFINITY;
+    let highest = 0;
+    for (let area = links[2 * to]; area !== to; area = links[2 * area]) {
+      count++;
       lowest = Math.min(lowest, start[area]);
       highest = Math.max(highest, start[area]);
-      area = links[2 * area];
     }
     const span = (highest - lowest) / PAGE_SIZE;
     if (span >= PAGES_MAX) return false;
@@ -151,9 +167,16 @@ export class LazyAreas {
     }
     links[2 * last] = to;
     links[2 * to + 1] = last;
-    links[2 * collected] = collected;
-    links[2 * collected + 1] = collected;
-    this.collectedCount = 0;
     return true;
+  }
+
+  /** Moves the areas of a list into the tree, one after the other. */
+  private moveIntoTree(from: number): void {
+    const { areas, sorted } = this;
+    while (!areas.listIsEmpty(from)) {
+      const area = areas.nextOf(from);
+      areas.listRemove(area);
+      sorted.insertVmapArea(area);
+    }
   }
 }

@@ -21,6 +21,8 @@ const FREED_BY_0 = -1;
 const SHIFT = 3;
 const STEP = 1 << SHIFT;
 const RECORD_BYTES = 8 * STEP;
+/** From one head to the next of those that are made side by side. */
+export const LIST_HEAD_STEP = STEP;
 /** Records, not bytes or doubles. */
 const FIRST_CAPACITY = 256;
 /** log2 of the records in a block of storage that holds gaps only. */
@@ -58,7 +60,7 @@ export class VmapAreas {
    * this one included.
    */
   subtreeMaxSize = this.start.subarray(5);
-  /** At `2 * area`: the area's object of the cache; 0 for none. */
+  /** At `2 * area`: the area's object of the cache; 0 for none. Of the head of a list whose length somebody counts: that. */
   private objects = this.words.subarray(12);
   /** Areas in use, list heads not counted. */
   liveCount = 0;
@@ -134,6 +136,25 @@ export class VmapAreas {
   /** A new empty list; lists are circular through their head. */
   makeListHead(): number {
     return this.take();
+  }
+
+  /** So many heads of empty lists, side by side; the first. The others follow at a distance of {@link LIST_HEAD_STEP} each. */
+  makeListHeads(count: number): number {
+    const first = this.takeUnused();
+    this.emptyList(first);
+    for (let i = 1; i < count; i++) this.emptyList(this.takeUnused());
+    return first;
+  }
+
+  /** How many areas are on a list, where {@link addToLength} is told; it is kept beside the links of its head. */
+  lengthOf(head: number): number {
+    return this.objects[2 * head];
+  }
+
+  /** A list whose length somebody counts is so much longer; returns its length. */
+  addToLength(head: number, areas: number): number {
+    this.objects[2 * head] += areas;
+    return this.objects[2 * head];
   }
 
   /** Gives the storage of an empty list's head back. */
@@ -311,9 +332,13 @@ export class VmapAreas {
     let area = this.freeHead;
     if (area !== 0) this.freeHead = this.links[2 * area];
     else area = this.takeUnused();
-    this.links[2 * area] = area;
-    this.links[2 * area + 1] = area;
+    this.emptyList(area);
     return area;
+  }
+
+  private emptyList(head: number): void {
+    this.links[2 * head] = head;
+    this.links[2 * head + 1] = head;
   }
 
   private takeUnused(): number {

@@ -9,6 +9,7 @@ import type { Work } from "../../kernel/work.ts";
 import { BusyAreas, type BusyAreasParts } from "./busy-areas.ts";
 import { LazyAreas } from "./lazy-areas.ts";
 import { TREE_LINES, TreeLines } from "./tree-lines.ts";
+import { LIST_HEAD_STEP, type VmapAreas } from "./vmap-areas.ts";
 
 /** Pools hold areas of up to this many pages, guard page included (`MAX_VA_SIZE_PAGES`). */
 export const MAX_VA_SIZE_PAGES = 256;
@@ -65,9 +66,8 @@ export class VmapNode {
   readonly poolLock: SpinLock;
   /** What says so when the pools are used without their lock; null where locks are not checked. */
   poolGuard: LockGuard | null = null;
-  /** List heads of the pools: pool `i` holds areas of `i + 1` pages. */
-  readonly poolHeads = new Int32Array(MAX_VA_SIZE_PAGES);
-  readonly poolLengths = new Int32Array(MAX_VA_SIZE_PAGES);
+  /** One past the highest pool that ever held an area: those from here on need not be looked at. */
+  poolsUsed = 0;
   /** Areas that the running purge has taken off the lazy list. */
   readonly purgeList: number;
   /** Areas of the pool that is being decayed. */
@@ -78,10 +78,13 @@ export class VmapNode {
   nrPurged = 0;
   /** The helper that purges this node, if one was started. */
   purgeWork: Work | null = null;
+  private readonly areas: VmapAreas;
+  private readonly firstPool: number;
 
   constructor(id: number, parts: BusyAreasParts, loop: EventLoop, costs: LockCosts, rules: NodeRules) {
     const { areas, log } = parts;
     this.id = id;
+    this.areas = areas;
     this.busy = new BusyAreas(parts, id);
     this.lazy = new LazyAreas(areas, log, rules.mergesLazyAreas);
     const { areaLocksLine } = rules;
@@ -93,13 +96,29 @@ export class VmapNode {
     this.lazyLines = new TreeLines(loop.lines);
     this.purgeList = areas.makeListHead();
     this.detached = areas.makeListHead();
-    for (let i = 0; i < MAX_VA_SIZE_PAGES; i++) this.poolHeads[i] = areas.makeListHead();
+    this.firstPool = areas.makeListHeads(MAX_VA_SIZE_PAGES);
+  }
+
+  /** The list head of pool number `pool`, which holds areas of `pool + 1` pages. */
+  poolHead(pool: number): number {
+    return this.firstPool + pool * LIST_HEAD_STEP;
   }
 
   /** The head of pool number `pool`, for code that holds the pools' lock. */
   guardedPool(pool: number): number {
     if (this.poolGuard !== null) this.poolGuard.check();
-    return this.poolHeads[pool];
+    return this.poolHead(pool);
+  }
+
+  /** How many areas are in pool number `pool`, as counted. */
+  poolLength(pool: number): number {
+    return this.areas.lengthOf(this.poolHead(pool));
+  }
+
+  /** So many areas come to pool number `pool`, or leave it; returns how many are in it then. */
+  addToPoolLength(pool: number, areas: number): number {
+    if (pool >= this.poolsUsed) this.poolsUsed = pool + 1;
+    return this.areas.addToLength(this.poolHead(pool), areas);
   }
 
   /** Has every use of the node's areas checked for the lock that guards them; returns what is guarded by what. */

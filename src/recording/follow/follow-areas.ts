@@ -134,20 +134,20 @@ export function followPoolDel(following: Following, event: FollowedEvent): void 
   const node = state.nodes[numberOf(event, "node")];
   const [start, end] = [addressOf(event, "start"), addressOf(event, "end")];
   const pool = sizeToVaPool(end - start);
-  const head = areas.nextOf(node.poolHeads[pool]);
-  if (areas.listIsEmpty(node.poolHeads[pool]) || areas.startOf(head) !== start) {
-    const shown = areas.listIsEmpty(node.poolHeads[pool])
+  const head = areas.nextOf(node.poolHead(pool));
+  if (areas.listIsEmpty(node.poolHead(pool)) || areas.startOf(head) !== start) {
+    const shown = areas.listIsEmpty(node.poolHead(pool))
       ? "the pool is empty"
       : `its head is ${hex(areas.startOf(head))}`;
     findings.mismatch(event, shown);
     return;
   }
   areas.listRemove(head);
-  node.poolLengths[pool]--;
+  const length = node.addToPoolLength(pool, -1);
   findings.compare(event, {
     node: event.cpu % state.nodes.length,
     end: hex(areas.endOf(head)),
-    len: node.poolLengths[pool],
+    len: length,
   });
   following.inHand.set(start, head);
 }
@@ -158,7 +158,7 @@ export function followPoolRot(following: Following, event: FollowedEvent): void 
   const { areas } = state;
   const node = state.nodes[numberOf(event, "node")];
   const start = addressOf(event, "start");
-  const head = node.poolHeads[sizeToVaPool(addressOf(event, "end") - start)];
+  const head = node.poolHead(sizeToVaPool(addressOf(event, "end") - start));
   const area = areas.nextOf(head);
   if (areas.listIsEmpty(head) || areas.startOf(area) !== start || start % numberOf(event, "align") === 0) {
     findings.mismatch(event, "that is not a misaligned head of the pool");

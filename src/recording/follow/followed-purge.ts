@@ -87,13 +87,13 @@ export function followDecay(following: Following, event: FollowedEvent): void {
   const skipped = firstPool(following, purge.at + 1);
   if (skipped !== at || purge.decayVas.length > 0) findings.mismatch(event, `the pool numbered ${skipped} is next`);
   purge.at = at;
-  const { areas: count, shownLength, shownDecay } = state.version.decayOf(node.poolLengths[index], purge.full);
+  const { areas: count, shownLength, shownDecay } = state.version.decayOf(node.poolLength(index), purge.full);
   findings.compare(event, { len: shownLength, full: Number(purge.full), n_decay: shownDecay });
   const { areas } = state;
-  for (let left = count; left > 0 && !areas.listIsEmpty(node.poolHeads[index]); left--) {
-    const area = areas.nextOf(node.poolHeads[index]);
+  for (let left = count; left > 0 && !areas.listIsEmpty(node.poolHead(index)); left--) {
+    const area = areas.nextOf(node.poolHead(index));
     areas.listRemove(area);
-    node.poolLengths[index]--;
+    node.addToPoolLength(index, -1);
     purge.decayVas.push(area);
   }
   purge.decayed ??= new AreaTree(areas, state.log);
@@ -103,7 +103,7 @@ export function followDecay(following: Following, event: FollowedEvent): void {
 function firstPool({ state }: Following, from: number): number {
   for (let at = from; at < state.nodes.length * MAX_VA_SIZE_PAGES; at++) {
     const node = state.nodes[Math.floor(at / MAX_VA_SIZE_PAGES)];
-    if (!state.areas.listIsEmpty(node.poolHeads[at % MAX_VA_SIZE_PAGES])) return at;
+    if (!state.areas.listIsEmpty(node.poolHead(at % MAX_VA_SIZE_PAGES))) return at;
   }
   return -1;
 }
@@ -246,9 +246,9 @@ export function followPoolAdd(following: Following, event: FollowedEvent): void 
   }
   const [start, end] = [areas.startOf(area), areas.endOf(area)];
   const pool = sizeToVaPool(end - start);
-  areas.listAddAfter(area, work.node.poolHeads[pool]);
-  work.node.poolLengths[pool]++;
-  findings.compare(event, { start: hex(start), end: hex(end), len: work.node.poolLengths[pool] });
+  areas.listAddAfter(area, work.node.poolHead(pool));
+  const length = work.node.addToPoolLength(pool, 1);
+  findings.compare(event, { start: hex(start), end: hex(end), len: length });
   if (work.forPools.length === 0) subtract(following, purge, work.pages);
 }
 

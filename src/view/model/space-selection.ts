@@ -59,8 +59,8 @@ export function spaceSelection(kernel: Kernel, address: number): SpaceSelection 
     if (busy !== 0) return ofArea(kernel, busy, node.id);
     const lazy = node.lazy.tree.__findVmapArea(address) || areaIn(kernel, node.purgeList, address);
     if (lazy !== 0) return ofFreed(kernel, lazy, "lazily freed area", `vmap node ${node.id}, until a purge`);
-    for (const pool of node.poolHeads) {
-      const pooled = areaIn(kernel, pool, address);
+    for (let pool = 0; pool < node.poolsUsed; pool++) {
+      const pooled = areaIn(kernel, node.poolHead(pool), address);
       if (pooled !== 0)
         return ofFreed(kernel, pooled, "pooled area", `vmap node ${node.id}, for its next request of this size`);
     }

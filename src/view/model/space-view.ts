@@ -174,8 +174,9 @@ function addBusyPlace(places: Places, { vm }: Kernel, area: number, blocks: Read
 function addFreedPlaces(places: Places, { vm }: Kernel, node: VmapNode): void {
   const { areas } = vm;
   for (const { start, end } of lazyRanges(vm, node)) places.add(start, end, LAZILY_FREED, NOT_BUSY);
-  for (const pool of node.poolHeads) {
-    for (let area = areas.nextOf(pool); area !== pool; area = areas.nextOf(area)) {
+  for (let pool = 0; pool < node.poolsUsed; pool++) {
+    const head = node.poolHead(pool);
+    for (let area = areas.nextOf(head); area !== head; area = areas.nextOf(area)) {
       places.add(areas.startOf(area), areas.endOf(area), POOLED, NOT_BUSY);
     }
   }

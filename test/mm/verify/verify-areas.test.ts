@@ -172,7 +172,7 @@ describe("verify finds what is wrong with the places of areas", () => {
     [
       "a wrong pool length",
       ({ kernel }) => {
-        kernel.vm.nodes[0].poolLengths[1]--;
+        kernel.vm.nodes[0].addToPoolLength(1, -1);
         return "pool 1 of node 0 holds 3 areas, but its length says 2";
       },
     ],
@@ -180,12 +180,12 @@ describe("verify finds what is wrong with the places of areas", () => {
       "an area in the pool of another size",
       ({ kernel, pooled }) => {
         const { areas, nodes } = kernel.vm;
-        let area = areas.nextOf(nodes[0].poolHeads[1]);
+        let area = areas.nextOf(nodes[0].poolHead(1));
         while (areas.startOf(area) !== pooled) area = areas.nextOf(area);
         areas.listRemove(area);
-        areas.listAddAfter(area, nodes[0].poolHeads[4]);
-        nodes[0].poolLengths[1]--;
-        nodes[0].poolLengths[4]++;
+        areas.listAddAfter(area, nodes[0].poolHead(4));
+        nodes[0].addToPoolLength(1, -1);
+        nodes[0].addToPoolLength(4, 1);
         return `pool 4 of node 0 holds ${shown(pooled)}`;
       },
     ],
@@ -193,12 +193,12 @@ describe("verify finds what is wrong with the places of areas", () => {
       "an area in the pool of another node",
       ({ kernel, pooled }) => {
         const { areas, nodes } = kernel.vm;
-        let area = areas.nextOf(nodes[0].poolHeads[1]);
+        let area = areas.nextOf(nodes[0].poolHead(1));
         while (areas.startOf(area) !== pooled) area = areas.nextOf(area);
         areas.listRemove(area);
-        areas.listAddAfter(area, nodes[2].poolHeads[1]);
-        nodes[0].poolLengths[1]--;
-        nodes[2].poolLengths[1]++;
+        areas.listAddAfter(area, nodes[2].poolHead(1));
+        nodes[0].addToPoolLength(1, -1);
+        nodes[2].addToPoolLength(1, 1);
         return `pool 1 of node 2 holds ${shown(pooled)}-${shown(pooled + 2 * PAGE)}, which carries the id of node 0`;
       },
     ],

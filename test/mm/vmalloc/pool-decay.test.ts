@@ -17,7 +17,7 @@ function withPool(): Kernel {
 }
 
 function pooled({ vm }: Kernel): number[] {
-  const [, head] = vm.nodes[1].poolHeads;
+  const head = vm.nodes[1].poolHead(1);
   const starts: number[] = [];
   for (let area = vm.areas.nextOf(head); area !== head; area = vm.areas.nextOf(area))
     starts.push(vm.areas.startOf(area));
@@ -38,7 +38,7 @@ describe("a pool that is being decayed", () => {
     expect(before).toHaveLength(8);
     kernel.run(purge(kernel));
     expect(pooled(kernel)).toEqual(before.slice(2));
-    expect(kernel.vm.nodes[1].poolLengths[1]).toBe(6);
+    expect(kernel.vm.nodes[1].poolLength(1)).toBe(6);
     expect(kernel.mm.lockdep?.reports).toEqual([]);
     expect(kernel.verify()).toEqual([]);
   });

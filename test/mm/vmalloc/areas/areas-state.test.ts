@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { StateError } from "../../../../arch/isa/state-error.ts";
 import { captureVmalloc, restoreVmallocState, type VmallocState } from "../../../../mm/index.ts";
 import { captureSlabs, restoreSlabs, type SlabsState } from "../../../../mm/slab/slab-state.ts";
+import { MAX_VA_SIZE_PAGES } from "../../../../mm/vmalloc/areas/vmap-node.ts";
 import { bootKernel, type Kernel } from "../../../../src/machine/kernel.ts";
 
 const CPUS = 2;
@@ -47,18 +48,16 @@ describe("captured areas", () => {
     expect(busy.start.length).toBeGreaterThan(0);
     expect(pooled.pool.length).toBeGreaterThan(0);
     expect(captured.areas.lazy.start.length).toBeGreaterThan(0);
-    const pools = boot().vm.nodes[0].poolHeads.length;
     expect(restoring({})).not.toThrow();
-    expect(restoring({ pooled: { ...pooled, pool: withLast(pooled.pool, pools - 1) } })).not.toThrow();
+    expect(restoring({ pooled: { ...pooled, pool: withLast(pooled.pool, MAX_VA_SIZE_PAGES - 1) } })).not.toThrow();
     expect(restoring({ preloaded: new Uint8Array(CPUS) })).not.toThrow();
   });
 
   it("are refused with a pool, a vm_struct, a CPU or a node too many, and with a row more or less than the nodes have", () => {
-    const pools = boot().vm.nodes[0].poolHeads.length;
     const vms = Math.max(...busy.vm);
     const counts = busy.counts;
     const refused: readonly (readonly [RegExp, Partial<VmallocState["areas"]>])[] = [
-      [/there is no pool/, { pooled: { ...pooled, pool: withLast(pooled.pool, pools) } }],
+      [/there is no pool/, { pooled: { ...pooled, pool: withLast(pooled.pool, MAX_VA_SIZE_PAGES) } }],
       [/vm_struct/, { busy: { ...busy, vm: withLast(busy.vm, vms + 1) } }],
       [/the object 7$/, { lazy: { ...captured.areas.lazy, object: new Int32Array([7]) } }],
       [/CPUs/, { preloaded: new Uint8Array(CPUS + 1) }],
