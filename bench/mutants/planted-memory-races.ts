@@ -136,9 +136,9 @@ export const PLANTED_MEMORY_RACES: readonly PlantedRace[] = [
     name: "vrealloc gives pages of a tail back before they are unmapped",
     file: "mm/vmalloc/vrealloc.ts",
     search:
-      "  yield* vunmapRange(state.mm, start + keepPages * PAGE_SIZE, start + had * PAGE_SIZE);\n  const tail = vms.pages[vm] + keepPages;",
+      "  yield* vunmapRange(state.mm, start + keepPages * PAGE_SIZE, start + had * PAGE_SIZE);\n  const tail = vms.pages[2 * vm] + keepPages;",
     replacement:
-      "  const tail = vms.pages[vm] + keepPages;\n  vms.nrPages[vm] = keepPages;\n  pages.freeAreaFrames(state.loop.currentCpu, pageArrays.frames, tail, had - keepPages, vms.isOfOneZone(vm));\n  yield* vunmapRange(state.mm, start + keepPages * PAGE_SIZE, start + had * PAGE_SIZE);\n  if (had > 0) return;",
+      "  const tail = vms.pages[2 * vm] + keepPages;\n  vms.nrPages[2 * vm] = keepPages;\n  pages.freeAreaFrames(state.loop.currentCpu, pageArrays.frames, tail, had - keepPages, vms.isOfOneZone(vm));\n  yield* vunmapRange(state.mm, start + keepPages * PAGE_SIZE, start + had * PAGE_SIZE);\n  if (had > 0) return;",
   },
   {
     name: "vrealloc does not count the pages of a tail that go back",

@@ -60,8 +60,8 @@ export const PLANTED_MUTANTS: readonly PlantedMutant[] = [
   {
     name: "vread reads what is mapped in a sparse area",
     file: "mm/vmalloc/vread.ts",
-    search: "(vms.flags[vm] & (VM_IOREMAP | VM_SPARSE)) !== 0",
-    replacement: "(vms.flags[vm] & VM_IOREMAP) !== 0",
+    search: "(vms.flags[2 * vm] & (VM_IOREMAP | VM_SPARSE)) !== 0",
+    replacement: "(vms.flags[2 * vm] & VM_IOREMAP) !== 0",
     test: "test/mm/vmalloc/vread.test.ts",
   },
   {

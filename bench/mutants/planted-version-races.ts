@@ -7,9 +7,9 @@ export const PLANTED_VERSION_RACES: readonly PlantedRace[] = [
     name: "vrealloc gives the pages of a tail back before it unmaps and flushes them",
     file: "mm/vmalloc/vrealloc.ts",
     search:
-      "  yield* vunmapRange(state.mm, start + keepPages * PAGE_SIZE, start + had * PAGE_SIZE);\n  const tail = vms.pages[vm] + keepPages;\n  state.loop.point(POINT_FREES_FRAMES, pageArrays.frames.subarray(tail, tail + had - keepPages));\n  pages.freeAreaFrames(state.loop.currentCpu, pageArrays.frames, tail, had - keepPages, vms.isOfOneZone(vm));\n",
+      "  yield* vunmapRange(state.mm, start + keepPages * PAGE_SIZE, start + had * PAGE_SIZE);\n  const tail = vms.pages[2 * vm] + keepPages;\n  state.loop.point(POINT_FREES_FRAMES, pageArrays.frames.subarray(tail, tail + had - keepPages));\n  pages.freeAreaFrames(state.loop.currentCpu, pageArrays.frames, tail, had - keepPages, vms.isOfOneZone(vm));\n",
     replacement:
-      "  const tail = vms.pages[vm] + keepPages;\n  state.loop.point(POINT_FREES_FRAMES, pageArrays.frames.subarray(tail, tail + had - keepPages));\n  pages.freeAreaFrames(state.loop.currentCpu, pageArrays.frames, tail, had - keepPages, vms.isOfOneZone(vm));\n  yield* vunmapRange(state.mm, start + keepPages * PAGE_SIZE, start + had * PAGE_SIZE);\n",
+      "  const tail = vms.pages[2 * vm] + keepPages;\n  state.loop.point(POINT_FREES_FRAMES, pageArrays.frames.subarray(tail, tail + had - keepPages));\n  pages.freeAreaFrames(state.loop.currentCpu, pageArrays.frames, tail, had - keepPages, vms.isOfOneZone(vm));\n  yield* vunmapRange(state.mm, start + keepPages * PAGE_SIZE, start + had * PAGE_SIZE);\n",
   },
   {
     name: "vrealloc does not flush what it unmaps",
@@ -28,9 +28,9 @@ export const PLANTED_VERSION_RACES: readonly PlantedRace[] = [
     name: "the work item that frees failed areas forgets those that come while it runs",
     file: "mm/vmalloc/vm-area-cleanup.ts",
     search:
-      "state.failedAreas.splice(0).reverse()) {\n    if (vms.pages[vm] === 0) yield* freeVmArea(state, vm);\n    else yield* wait(vfree(state, vms.addr[vm]));\n  }\n",
+      "state.failedAreas.splice(0).reverse()) {\n    if (vms.pages[2 * vm] === 0) yield* freeVmArea(state, vm);\n    else yield* wait(vfree(state, vms.addr[vm]));\n  }\n",
     replacement:
-      "[...state.failedAreas].reverse()) {\n    if (vms.pages[vm] === 0) yield* freeVmArea(state, vm);\n    else yield* wait(vfree(state, vms.addr[vm]));\n  }\n  state.failedAreas.length = 0;\n",
+      "[...state.failedAreas].reverse()) {\n    if (vms.pages[2 * vm] === 0) yield* freeVmArea(state, vm);\n    else yield* wait(vfree(state, vms.addr[vm]));\n  }\n  state.failedAreas.length = 0;\n",
   },
   {
     name: "the work item that frees failed areas takes only the last",

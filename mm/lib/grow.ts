@@ -66,15 +66,7 @@ export class Segments {
     this.from = from;
   }
 
-  /** The next array: of doubles, `perElement` an element. */
-  float64(perElement = 1): Float64Array<ArrayBuffer> {
-    return new Float64Array(this.buffer, this.next(8 * perElement), perElement * this.capacity);
-  }
-
-  int32(perElement = 1): Int32Array<ArrayBuffer> {
-    return new Int32Array(this.buffer, this.next(4 * perElement), perElement * this.capacity);
-  }
-
+  /** The next array: of words. */
   uint32(): Uint32Array<ArrayBuffer> {
     return new Uint32Array(this.buffer, this.next(4), this.capacity);
   }

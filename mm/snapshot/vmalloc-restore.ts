@@ -135,7 +135,7 @@ function restoreArrayAreas(state: Vmalloc, snapshot: VmallocSnapshot, details: r
     const fitting = [...arrays].filter((start) => {
       const other = vmOf.get(start) ?? 0;
       return (
-        (vms.flags[other] & VM_ALLOC) !== 0 &&
+        (vms.flags[2 * other] & VM_ALLOC) !== 0 &&
         vms.requestedSizeBytes[other] === arrayBytes &&
         vms.callerOf(other) === vms.callerOf(vm)
       );
@@ -157,8 +157,8 @@ function takeFrames(state: Vmalloc, vm: number, pages: number): void {
     if (first === 0) throw new NotEnoughMemory("memory is too small for the recorded state");
     for (let k = 0; k < 1 << order; k++) pageArrays.frames[array + i + k] = first + k;
   }
-  vms.pages[vm] = array;
-  vms.nrPages[vm] = pages;
+  vms.pages[2 * vm] = array;
+  vms.nrPages[2 * vm] = pages;
   state.nrVmallocPages += pages;
 }
 
@@ -207,7 +207,7 @@ function frameBehind(state: Vmalloc, la: number): number {
     const vm = areas.vmOf(area);
     const page = (la - areas.startOf(area)) / PAGE_SIZE;
     if (vm !== 0 && vms.physAddr[vm] !== 0) return vms.physAddr[vm] / PAGE_SIZE + page;
-    if (vm !== 0 && page < vms.nrPages[vm]) return pageArrays.frames[vms.pages[vm] + page];
+    if (vm !== 0 && page < vms.nrPages[2 * vm]) return pageArrays.frames[vms.pages[2 * vm] + page];
     break;
   }
   // Mapped by vmap or vm_map_ram: the frame is not the area's.
@@ -223,7 +223,7 @@ function mapUncovered(state: Vmalloc, snapshot: VmallocSnapshot, runs: readonly 
   for (const record of snapshot.busy) {
     if (record.vm === null || covered(record.start)) continue;
     const vm = areas.vmOf(state.nodes[record.node].busy.findStart(record.start));
-    const pages = vms.nrPages[vm];
+    const pages = vms.nrPages[2 * vm];
     if (pages === 0 || (record.vm.flags & VM_MAP) !== 0) continue;
     const { low, high } = PAGE_KERNEL;
     tables.vmapSmallPagesRangeNoflush(
@@ -232,7 +232,7 @@ function mapUncovered(state: Vmalloc, snapshot: VmallocSnapshot, runs: readonly 
       low,
       high,
       pageArrays.frames,
-      vms.pages[vm],
+      vms.pages[2 * vm],
     );
   }
 }

@@ -160,7 +160,7 @@ function busyRecords(state: Vmalloc, node: VmapNode): BusyAreaRecord[] {
     const record =
       vm === 0
         ? null
-        : { flags: vms.flags[vm], requestedSizeBytes: requestedSize(state, vm), pageOrder: vms.pageOrderOf(vm) };
+        : { flags: vms.flags[2 * vm], requestedSizeBytes: requestedSize(state, vm), pageOrder: vms.pageOrderOf(vm) };
     return { ...areaRecord(state, area, node), vm: record };
   });
 }

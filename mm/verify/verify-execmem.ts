@@ -67,12 +67,12 @@ function verifyRegions(
     while (at < pieces.length && pieces[at].end <= start) findings.add(`${shown(pieces[at++])} is in no area`);
     if (at === pieces.length || pieces[at].start >= end) continue;
     const vm = areas.vmOf(area);
-    if ((vms.flags[vm] & VM_FLUSH_RESET_PERMS) !== 0) {
+    if ((vms.flags[2 * vm] & VM_FLUSH_RESET_PERMS) !== 0) {
       findings.add(`${shown(pieces[at])} is in the area at ${address(start)}, which is no region of the cache`);
     }
     let reached = start;
     for (; at < pieces.length && pieces[at].start === reached; at++) reached = pieces[at].end;
-    if (reached !== start + vms.nrPages[vm] * PAGE_SIZE) {
+    if (reached !== start + vms.nrPages[2 * vm] * PAGE_SIZE) {
       findings.add(`the region of executable memory at ${address(start)} has no piece at ${address(reached)}`);
     }
     while (at < pieces.length && pieces[at].start < end) findings.add(`${shown(pieces[at++])} leaves a hole before it`);

@@ -138,9 +138,9 @@ function markAreas(state: Vmalloc, census: AreaCensus, ledger: Ledger, findings:
     const vm = areas.vmOf(area);
     if (vm === 0) continue;
     const block = 2 ** vms.pageOrderOf(vm);
-    const array = vms.pages[vm];
-    const use = (vms.flags[vm] & VM_MAP_PUT_PAGES) !== 0 ? FRAME_CALLER : FRAME_VMALLOC;
-    for (let page = 0; page < vms.nrPages[vm]; page++) {
+    const array = vms.pages[2 * vm];
+    const use = (vms.flags[2 * vm] & VM_MAP_PUT_PAGES) !== 0 ? FRAME_CALLER : FRAME_VMALLOC;
+    for (let page = 0; page < vms.nrPages[2 * vm]; page++) {
       const frame = pageArrays.frames[array + page];
       const first = pageArrays.frames[array + page - (page % block)];
       if (frame !== first + (page % block) || first % block !== 0) {

@@ -97,17 +97,17 @@ class AreaMapping {
       this.callersFrames(this.end, "all");
       return;
     }
-    const flags = vms.flags[vm];
+    const flags = vms.flags[2 * vm];
     const usableEnd = (flags & VM_NO_GUARD) !== 0 ? this.end : this.end - PAGE_SIZE;
     if ((flags & VM_UNINITIALIZED) !== 0) this.nothingFrom(this.start, "is not initialized");
     else if (vms.physAddr[vm] !== 0) this.physicalRange(vms.physAddr[vm], usableEnd);
-    else if (vms.nrPages[vm] > 0) this.pageArray(vm, usableEnd);
+    else if (vms.nrPages[2 * vm] > 0) this.pageArray(vm, usableEnd);
     else if ((flags & VM_ALLOC) !== 0) this.callersFrames(this.end, "some");
     else if ((flags & VM_SPARSE) !== 0) this.callersFrames(usableEnd, "some");
     else if ((flags & VM_IOREMAP) !== 0) this.deviceFrames(usableEnd);
     else this.callersFrames(usableEnd, "all or none");
     // Per-CPU chunks (VM_ALLOC, no pages of its own) have no guard page.
-    if ((flags & VM_ALLOC) === 0 || vms.nrPages[vm] > 0)
+    if ((flags & VM_ALLOC) === 0 || vms.nrPages[2 * vm] > 0)
       this.nothingFrom(usableEnd, "ends there: the guard page is mapped");
   }
 
@@ -181,8 +181,8 @@ class AreaMapping {
   /** `vmalloc`, or `vmap` with VM_MAP_PUT_PAGES: the area's own frames, in order. */
   private pageArray(vm: number, end: number): void {
     const { vms, pageArrays } = this.state;
-    const array = vms.pages[vm];
-    const pages = vms.nrPages[vm];
+    const array = vms.pages[2 * vm];
+    const pages = vms.nrPages[2 * vm];
     const room = (end - this.start) / PAGE_SIZE;
     // Where `vrealloc` gives the tail back when it shrinks, nothing may be mapped behind what is left.
     const wasShrunk = pages < room && pages > 0 && this.state.version.vreallocFreesTail;

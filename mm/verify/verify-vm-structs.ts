@@ -28,7 +28,7 @@ export function verifyVmStructs(state: Vmalloc, census: AreaCensus, findings: Fi
     if (vms.addr[vm] !== areas.startOf(area) || vms.sizeBytes[vm] !== areas.endOf(area) - areas.startOf(area)) {
       findings.add(`the vm_struct of ${range} says ${address(vms.addr[vm])} and ${vms.sizeBytes[vm]} bytes`);
     }
-    if ((vms.flags[vm] & VM_MAP_PUT_PAGES) === 0) vmallocPages += vms.nrPages[vm];
+    if ((vms.flags[2 * vm] & VM_MAP_PUT_PAGES) === 0) vmallocPages += vms.nrPages[2 * vm];
     verifyPages(state, vm, range, findings);
     const pointers = vms.pagesAddrOf(vm);
     if (pointers === 0) continue;
@@ -49,10 +49,10 @@ export function verifyVmStructs(state: Vmalloc, census: AreaCensus, findings: Fi
 }
 
 function verifyPages({ vms }: Vmalloc, vm: number, range: string, findings: Findings): void {
-  const pages = vms.nrPages[vm];
-  const guardBytes = (vms.flags[vm] & VM_NO_GUARD) !== 0 ? 0 : PAGE_SIZE;
+  const pages = vms.nrPages[2 * vm];
+  const guardBytes = (vms.flags[2 * vm] & VM_NO_GUARD) !== 0 ? 0 : PAGE_SIZE;
   const room = (vms.sizeBytes[vm] - guardBytes) / PAGE_SIZE;
-  if (pages > 0 && vms.pages[vm] === 0) findings.add(`area ${range} has ${pages} pages but no array of them`);
+  if (pages > 0 && vms.pages[2 * vm] === 0) findings.add(`area ${range} has ${pages} pages but no array of them`);
   if (pages > room) findings.add(`area ${range} has ${pages} pages, but room for ${room}`);
   if (pages % 2 ** vms.pageOrderOf(vm) !== 0) {
     findings.add(`area ${range} has ${pages} pages in blocks of 2^${vms.pageOrderOf(vm)}`);
@@ -67,7 +67,7 @@ function verifyPointers(
   findings: Findings,
 ): void {
   const vm = area === undefined ? 0 : areas.vmOf(area);
-  if (vm === 0 || (vms.flags[vm] & VM_ALLOC) === 0) {
+  if (vm === 0 || (vms.flags[2 * vm] & VM_ALLOC) === 0) {
     findings.add(`area ${range} keeps its page pointers at ${address(pointers)}, where no vmalloc'ed area is`);
   }
 }
@@ -78,11 +78,11 @@ function verifyArrayStore(state: Vmalloc, census: AreaCensus, findings: Findings
   const pieces: [offset: number, length: number, owner: string][] = [];
   for (const area of census.busy) {
     const vm = areas.vmOf(area);
-    if (vm === 0 || vms.pages[vm] === 0) continue;
+    if (vm === 0 || vms.pages[2 * vm] === 0) continue;
     const range = areaRange(areas, area);
     const length = vms.arrayLength(vm);
-    pieces.push([vms.pages[vm], roundUpToPowerOfTwo(Math.max(length, 1)), `the frames of ${range}`]);
-    const isAlloc = (vms.flags[vm] & VM_ALLOC) !== 0;
+    pieces.push([vms.pages[2 * vm], roundUpToPowerOfTwo(Math.max(length, 1)), `the frames of ${range}`]);
+    const isAlloc = (vms.flags[2 * vm] & VM_ALLOC) !== 0;
     if (isAlloc && length > POINTERS_PER_PAGE && vms.pagesAddrOf(vm) === 0) {
       findings.add(`area ${range} has ${length} page pointers outside vmalloc space`);
     }

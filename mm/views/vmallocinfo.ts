@@ -71,7 +71,7 @@ const NOTHING_MORE = { caller: "", pages: 0, phys: null, words: [], vmMapRam: fa
 /** Whether an area in use has a line; one that is being made has none. */
 export function hasBusyLine({ areas, vms, version }: Vmalloc, area: number): boolean {
   const vm = areas.vmOf(area);
-  if (vm !== 0) return (vms.flags[vm] & VM_UNINITIALIZED) === 0;
+  if (vm !== 0) return (vms.flags[2 * vm] & VM_UNINITIALIZED) === 0;
   return version.areaFlagsMask === 0 || (areas.flagsOf(area) & VMAP_RAM) !== 0;
 }
 
@@ -84,7 +84,7 @@ export function busyLine(state: Vmalloc, area: number): VmallocinfoLine | null {
     const [start, end] = [areas.startOf(area), areas.endOf(area)];
     return { ...NOTHING_MORE, start, end, sizeBytes: end - start, vmMapRam: true };
   }
-  const flags = vms.flags[vm];
+  const flags = vms.flags[2 * vm];
   const words = FLAG_WORDS.filter(([flag]) => (flags & flag) !== 0).map(([, word]) => word);
   if (vms.pagesAddrOf(vm) !== 0) words.push("vpages");
   return {
@@ -93,7 +93,7 @@ export function busyLine(state: Vmalloc, area: number): VmallocinfoLine | null {
     end: vms.addr[vm] + vms.sizeBytes[vm],
     sizeBytes: vms.sizeBytes[vm],
     caller: vms.callerOf(vm),
-    pages: vms.nrPages[vm],
+    pages: vms.nrPages[2 * vm],
     phys: vms.physAddr[vm] === 0 ? null : vms.physAddr[vm],
     words: [...words, ...showNumaInfo(state, vm)],
   };
@@ -102,8 +102,8 @@ export function busyLine(state: Vmalloc, area: number): VmallocinfoLine | null {
 /** `N0=3 N1=1`: pages of an area by NUMA node, where there are several (`show_numa_info`). */
 function showNumaInfo(state: Vmalloc, vm: number): string[] {
   const { pages, vms, pageArrays } = state;
-  if (pages.numaNodes === 1 || vms.nrPages[vm] === 0) return [];
+  if (pages.numaNodes === 1 || vms.nrPages[2 * vm] === 0) return [];
   const counts = new Array<number>(pages.numaNodes).fill(0);
-  for (let i = 0; i < vms.nrPages[vm]; i++) counts[pages.nodeOfFrame(pageArrays.frames[vms.pages[vm] + i])]++;
+  for (let i = 0; i < vms.nrPages[2 * vm]; i++) counts[pages.nodeOfFrame(pageArrays.frames[vms.pages[2 * vm] + i])]++;
   return counts.flatMap((count, node) => (count > 0 ? [`N${node}=${count}`] : []));
 }

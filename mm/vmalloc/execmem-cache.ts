@@ -193,8 +193,8 @@ function* execmemCacheClean(state: Vmalloc): KernelCode<void> {
 export function* execmemSetDirectMapValid(state: Vmalloc, vm: number): KernelCode<void> {
   const { vms, pageArrays } = state;
   const pages = 1 << vms.pageOrderOf(vm);
-  for (let i = 0; i < vms.nrPages[vm]; i += pages) {
-    yield* setDirectMapValidNoflush(state, pageArrays.frames[vms.pages[vm] + i], pages, true);
+  for (let i = 0; i < vms.nrPages[2 * vm]; i += pages) {
+    yield* setDirectMapValidNoflush(state, pageArrays.frames[vms.pages[2 * vm] + i], pages, true);
   }
 }
 

@@ -33,7 +33,7 @@ export function* remapVmallocRange(
   const vm = yield* findVmArea(state, kernelAddress);
   if (vm === 0) return -EINVAL;
   const { vms } = state;
-  if ((vms.flags[vm] & (VM_USERMAP | VM_DMA_COHERENT)) === 0) return -EINVAL;
+  if ((vms.flags[2 * vm] & (VM_USERMAP | VM_DMA_COHERENT)) === 0) return -EINVAL;
   const bytes = alignUp(sizeBytes, PAGE_SIZE);
   const offset = pageOffset * PAGE_SIZE;
   if (!(offset >= 0) || offset + bytes > vms.usableSizeBytes(vm)) return -EINVAL;

@@ -26,7 +26,7 @@ export function* vmAreaUnmapPages(state: Vmalloc, vm: number, start: number, end
 
 function checkSparse(state: Vmalloc, vm: number, start: number, end: number): number {
   const { vms } = state;
-  const flags = vms.flags[vm];
+  const flags = vms.flags[2 * vm];
   if ((flags & (VM_FLUSH_RESET_PERMS | VM_NO_GUARD)) !== 0 || (flags & VM_SPARSE) === 0) {
     state.log.warnOnce(
       "check_sparse_vm_area",

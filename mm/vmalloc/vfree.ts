@@ -76,7 +76,9 @@ function warnNothingThere(state: Vmalloc, address: number): void {
 
 /** Frees a vm_struct whose area is freed, with its pages. */
 function freeVm(_areaFreed: unknown, state: Vmalloc, vm: number): Blocking<void> {
-  return (state.vms.flags[vm] & VM_FLUSH_RESET_PERMS) === 0 ? freePages(state, vm) : resetPermsAndFreePages(state, vm);
+  return (state.vms.flags[2 * vm] & VM_FLUSH_RESET_PERMS) === 0
+    ? freePages(state, vm)
+    : resetPermsAndFreePages(state, vm);
 }
 
 function* resetPermsAndFreePages(state: Vmalloc, vm: number): KernelCode<void> {
@@ -93,32 +95,32 @@ function* vmResetPerms(state: Vmalloc, vm: number): KernelCode<void> {
   const { vms, pageArrays } = state;
   let start = ADDRESS_MAX;
   let end = 0;
-  for (let i = 0; i < vms.nrPages[vm]; i++) {
-    const direct = directMapAddress(pageArrays.frames[vms.pages[vm] + i] * PAGE_SIZE);
+  for (let i = 0; i < vms.nrPages[2 * vm]; i++) {
+    const direct = directMapAddress(pageArrays.frames[vms.pages[2 * vm] + i] * PAGE_SIZE);
     start = Math.min(start, direct);
     end = Math.max(end, direct + PAGE_SIZE);
   }
   yield* setAreaDirectMap(state, vm, false);
-  yield* _vmUnmapAliases(state, start, end, vms.nrPages[vm] > 0);
+  yield* _vmUnmapAliases(state, start, end, vms.nrPages[2 * vm] > 0);
   yield* setAreaDirectMap(state, vm, true);
 }
 
 /** Takes each page of an area out of the direct map, or puts it back (`set_area_direct_map`). */
 function* setAreaDirectMap(state: Vmalloc, vm: number, valid: boolean): KernelCode<void> {
   const { vms, pageArrays } = state;
-  for (let i = 0; i < vms.nrPages[vm]; i++) {
-    yield* setDirectMapValidNoflush(state, pageArrays.frames[vms.pages[vm] + i], 1, valid);
+  for (let i = 0; i < vms.nrPages[2 * vm]; i++) {
+    yield* setDirectMapValidNoflush(state, pageArrays.frames[vms.pages[2 * vm] + i], 1, valid);
   }
 }
 
 function freePages(state: Vmalloc, vm: number): Blocking<void> {
   const { vms, pages, pageArrays } = state;
-  const array = vms.pages[vm];
-  const count = vms.nrPages[vm];
+  const array = vms.pages[2 * vm];
+  const count = vms.nrPages[2 * vm];
   if (count > 0) {
     pages.freeAreaFrames(state.loop.currentCpu, pageArrays.frames, array, count, vms.isOfOneZone(vm));
     state.mm.spendOnFreedPages(count);
-    if ((vms.flags[vm] & VM_MAP_PUT_PAGES) === 0) state.addNrVmallocPages(-count);
+    if ((vms.flags[2 * vm] & VM_MAP_PUT_PAGES) === 0) state.addNrVmallocPages(-count);
   }
   if (array !== 0) {
     const length = vms.arrayLength(vm);

@@ -68,7 +68,7 @@ function take(state: Vmalloc, vm: number, done: number, pages: number, gfp: numb
   const wanted = pages - done;
   allocator.aboutToTake(cpu, wanted, node);
   const { frames } = pageArrays;
-  const offset = vms.pages[vm] + done;
+  const offset = vms.pages[2 * vm] + done;
   const large = state.version.asksLargeOrdersFirst ? takeLargeOrders(state, offset, wanted, gfp, node) : 0;
   if (large === wanted) return wanted;
   const got = allocator.allocBulk(cpu, wanted - large, FRAME_VMALLOC, gfp, node, frames, offset + large);
@@ -104,7 +104,7 @@ function takeLargeOrders(state: Vmalloc, offset: number, pages: number, gfp: num
 function takeBlocks(state: Vmalloc, vm: number, pages: number, order: number, gfp: number, node: number): number {
   const { pages: allocator, pageArrays, vms } = state;
   const cpu = state.loop.currentCpu;
-  const offset = vms.pages[vm];
+  const offset = vms.pages[2 * vm];
   for (let done = 0; done < pages; done += 1 << order) {
     const first = allocator.allocPages(cpu, order, FRAME_VMALLOC, gfp, node);
     if (first === 0) return done;
@@ -115,7 +115,7 @@ function takeBlocks(state: Vmalloc, vm: number, pages: number, order: number, gf
 
 /** The area has so many frames; returns their number. */
 function account(state: Vmalloc, vm: number, got: number): number {
-  state.vms.nrPages[vm] = got;
+  state.vms.nrPages[2 * vm] = got;
   state.addNrVmallocPages(got);
   state.mm.spendOnPages(got);
   return got;

@@ -20,7 +20,7 @@ export function* abandonVmArea(state: Vmalloc, vm: number): KernelCode<number> {
 export function* cleanupVmAreaWork(state: Vmalloc): KernelCode<void> {
   const { vms } = state;
   for (const vm of state.failedAreas.splice(0).reverse()) {
-    if (vms.pages[vm] === 0) yield* freeVmArea(state, vm);
+    if (vms.pages[2 * vm] === 0) yield* freeVmArea(state, vm);
     else yield* wait(vfree(state, vms.addr[vm]));
   }
 }

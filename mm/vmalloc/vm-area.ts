@@ -68,8 +68,8 @@ export function newVmStruct(
 export function allocVmArea(state: Vmalloc, vm: number, shift: number, request: AreaRequest): Blocking<number> {
   const { flags, requestedSizeBytes } = state.vms;
   const rounded = alignUp(requestedSizeBytes[vm], shift === PAGE_SHIFT ? PAGE_SIZE : 2 ** shift);
-  const withGuard = (flags[vm] & VM_NO_GUARD) !== 0 ? rounded : rounded + PAGE_SIZE;
-  const aligned = (flags[vm] & VM_IOREMAP) !== 0 ? { ...request, align: ioremapAlignment(rounded) } : request;
+  const withGuard = (flags[2 * vm] & VM_NO_GUARD) !== 0 ? rounded : rounded + PAGE_SIZE;
+  const aligned = (flags[2 * vm] & VM_IOREMAP) !== 0 ? { ...request, align: ioremapAlignment(rounded) } : request;
   return allocVmapArea(state, withGuard, aligned, 0, vm);
 }
 
@@ -242,7 +242,7 @@ export function* freeVmArea(state: Vmalloc, vm: number): KernelCode<void> {
  * pages, the caller should have used `vfree`: they are lost, as in the kernel, and `verify` finds them.
  */
 export function releaseWithoutPages({ vms, pageArrays }: Vmalloc, vm: number): void {
-  if (vms.pages[vm] !== 0) pageArrays.giveBack(vms.pages[vm], vms.arrayLength(vm));
+  if (vms.pages[2 * vm] !== 0) pageArrays.giveBack(vms.pages[2 * vm], vms.arrayLength(vm));
   vms.release(vm);
 }
 

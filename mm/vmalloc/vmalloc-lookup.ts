@@ -45,5 +45,5 @@ export function vmallocDumpObj(state: Vmalloc, object: number): string | null {
   const vm = area === 0 ? 0 : areas.vmOf(area);
   if (vm === 0) return null;
   const start = formatLinearAddress(vms.addr[vm]);
-  return ` ${vms.nrPages[vm]}-page vmalloc region starting at ${start} allocated at ${vms.callerOf(vm)}`;
+  return ` ${vms.nrPages[2 * vm]}-page vmalloc region starting at ${start} allocated at ${vms.callerOf(vm)}`;
 }

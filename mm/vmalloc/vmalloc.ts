@@ -277,7 +277,7 @@ function populate(state: Vmalloc, vm: number, request: VmallocRequest, shift: nu
   const { gfp, node } = request;
   const pages = vms.arrayLength(vm);
   const order = shift - PAGE_SHIFT;
-  vms.pages[vm] = pageArrays.take(pages);
+  vms.pages[2 * vm] = pageArrays.take(pages);
   const cache = state.slabs.pageArrayCache(pages);
   if (cache !== null) vms.setArrayObject(vm, cache.kmemCacheAlloc());
   if (order > 0) vms.setPageOrder(vm, order);
@@ -309,8 +309,8 @@ function mapPages(state: Vmalloc, vm: number, { protection }: VmallocRequest, sh
   const start = vms.addr[vm];
   const end = start + vms.arrayLength(vm) * PAGE_SIZE;
   return shift === PAGE_SHIFT
-    ? ready(vmapPagesRangeNoflush(mm, start, end, protection, pageArrays.frames, vms.pages[vm]))
-    : vmapLargePagesRangeNoflush(mm, start, end, protection, pageArrays.frames, vms.pages[vm], shift);
+    ? ready(vmapPagesRangeNoflush(mm, start, end, protection, pageArrays.frames, vms.pages[2 * vm]))
+    : vmapLargePagesRangeNoflush(mm, start, end, protection, pageArrays.frames, vms.pages[2 * vm], shift);
 }
 
 /** Maps an area again and again whose page tables could not all be made, until they could. */
@@ -352,7 +352,7 @@ function finishArea(
 
 /** The area is complete (`clear_vm_uninitialized_flag`). */
 function clearVmUninitializedFlag({ vms }: Vmalloc, vm: number): void {
-  vms.flags[vm] &= ~VM_UNINITIALIZED;
+  vms.flags[2 * vm] &= ~VM_UNINITIALIZED;
 }
 
 /** There is no room for the page pointers: says so, and frees the area. Returns 0 (NULL). */

@@ -58,8 +58,8 @@ function* mapFrames(
   if ((flags & VM_MAP_PUT_PAGES) !== 0) {
     const array = pageArrays.take(count);
     pageArrays.frames.set(frames, array);
-    vms.pages[vm] = array;
-    vms.nrPages[vm] = count;
+    vms.pages[2 * vm] = array;
+    vms.nrPages[2 * vm] = count;
   }
   return start;
 }

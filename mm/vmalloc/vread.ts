@@ -39,13 +39,13 @@ export function* vreadIter(state: Vmalloc, address: number, sizeBytes: number, c
     const vm = areas.vmOf(area);
     const kind = areas.flagsOf(area) & VMAP_FLAGS_MASK & state.version.areaFlagsMask;
     if (kind === VMAP_BLOCK) state.log.warn("vread_iter: VMAP_BLOCK without VMAP_RAM");
-    const isReady = vm !== 0 ? (vms.flags[vm] & VM_UNINITIALIZED) === 0 : kind !== 0;
+    const isReady = vm !== 0 ? (vms.flags[2 * vm] & VM_UNINITIALIZED) === 0 : kind !== 0;
     if (isReady) {
       read.zeroIter(areas.startOf(area));
       const end = vm !== 0 ? areas.startOf(area) + vms.usableSizeBytes(vm) : areas.endOf(area);
       if (read.address < end && !read.isOver) {
         if ((kind & VMAP_RAM) !== 0 && (kind & VMAP_BLOCK) !== 0) yield* vmapRamVreadIter(state, read, end);
-        else if (vm !== 0 && (vms.flags[vm] & (VM_IOREMAP | VM_SPARSE)) !== 0) read.zeroIter(end);
+        else if (vm !== 0 && (vms.flags[2 * vm] & (VM_IOREMAP | VM_SPARSE)) !== 0) read.zeroIter(end);
         else read.mappedUpTo(end);
       }
     }

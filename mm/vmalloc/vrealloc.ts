@@ -48,7 +48,7 @@ function* resize(state: Vmalloc, address: number, sizeBytes: number, gfp: number
     }
     oldBytes = vms.requestedSizeBytes[vm];
     const { vreallocFreesTail } = state.version;
-    const haveBytes = vreallocFreesTail ? vms.nrPages[vm] * PAGE_SIZE : vms.usableSizeBytes(vm);
+    const haveBytes = vreallocFreesTail ? vms.nrPages[2 * vm] * PAGE_SIZE : vms.usableSizeBytes(vm);
     if (sizeBytes <= haveBytes) {
       if (sizeBytes < oldBytes && (gfp & __GFP_ZERO) !== 0) fillZero(state, address + sizeBytes, oldBytes - sizeBytes);
       if (vreallocFreesTail) yield* freeTail(state, vm, Math.ceil(sizeBytes / PAGE_SIZE));
@@ -71,17 +71,17 @@ function* resize(state: Vmalloc, address: number, sizeBytes: number, gfp: number
  */
 function* freeTail(state: Vmalloc, vm: number, keepPages: number): KernelCode<void> {
   const { vms, pageArrays, pages } = state;
-  const had = vms.nrPages[vm];
-  const keepsAll = vms.pageOrderOf(vm) > 0 || (vms.flags[vm] & (VM_FLUSH_RESET_PERMS | VM_USERMAP)) !== 0;
+  const had = vms.nrPages[2 * vm];
+  const keepsAll = vms.pageOrderOf(vm) > 0 || (vms.flags[2 * vm] & (VM_FLUSH_RESET_PERMS | VM_USERMAP)) !== 0;
   if (keepPages >= had || keepsAll) return;
   const start = vms.addr[vm];
   yield* vunmapRange(state.mm, start + keepPages * PAGE_SIZE, start + had * PAGE_SIZE);
-  const tail = vms.pages[vm] + keepPages;
+  const tail = vms.pages[2 * vm] + keepPages;
   state.loop.point(POINT_FREES_FRAMES, pageArrays.frames.subarray(tail, tail + had - keepPages));
   pages.freeAreaFrames(state.loop.currentCpu, pageArrays.frames, tail, had - keepPages, vms.isOfOneZone(vm));
   state.mm.spendOnFreedPages(had - keepPages);
   state.addNrVmallocPages(keepPages - had);
-  vms.nrPages[vm] = keepPages;
+  vms.nrPages[2 * vm] = keepPages;
 }
 
 /**

@@ -44,5 +44,5 @@ export function* makeRightsChange(vm: Vmalloc, { kind, args, allocation, rights 
  */
 export function* restoreDirectMap(vm: Vmalloc, address: number): KernelCode<void> {
   const area = yield* findVmArea(vm, address);
-  if (area !== 0 && (vm.vms.flags[area] & VM_FLUSH_RESET_PERMS) === 0) yield* execmemSetDirectMapValid(vm, area);
+  if (area !== 0 && (vm.vms.flags[2 * area] & VM_FLUSH_RESET_PERMS) === 0) yield* execmemSetDirectMapValid(vm, area);
 }

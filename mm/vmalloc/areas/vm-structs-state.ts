@@ -37,15 +37,15 @@ export function captureVmStructs(vms: VmStructs, arrays: PageArrays, numbers: re
   const callers = [...new Set(numbers.map((vm) => vms.callerOf(vm)))];
   const hasObjects = numbers.some((vm) => vms.objectOf(vm) !== 0 || vms.arrayObjectOf(vm) !== 0);
   const callerRows = new Map(callers.map((caller, i) => [caller, i]));
-  const pages = Uint32Array.from(numbers, (vm) => (vms.pages[vm] === 0 ? 0 : vms.nrPages[vm]));
+  const pages = Uint32Array.from(numbers, (vm) => (vms.pages[2 * vm] === 0 ? 0 : vms.nrPages[2 * vm]));
   const frames = new Uint32Array(pages.reduce((sum, count) => sum + count, 0));
   let at = 0;
   numbers.forEach((vm, row) => {
-    frames.set(arrays.frames.subarray(vms.pages[vm], vms.pages[vm] + pages[row]), at);
+    frames.set(arrays.frames.subarray(vms.pages[2 * vm], vms.pages[2 * vm] + pages[row]), at);
     at += pages[row];
   });
   return {
-    flags: Int32Array.from(numbers, (vm) => vms.flags[vm]),
+    flags: Int32Array.from(numbers, (vm) => vms.flags[2 * vm]),
     requestedSizeBytes: Float64Array.from(numbers, (vm) => vms.requestedSizeBytes[vm]),
     physAddr: Float64Array.from(numbers, (vm) => vms.physAddr[vm]),
     caller: Uint32Array.from(numbers, (vm) => callerRows.get(vms.callerOf(vm)) ?? 0),
@@ -55,7 +55,7 @@ export function captureVmStructs(vms: VmStructs, arrays: PageArrays, numbers: re
     pagesAddr: Float64Array.from(numbers, (vm) => vms.pagesAddrOf(vm)),
     ...(hasObjects ? { object: Int32Array.from(numbers, (vm) => vms.objectOf(vm)) } : {}),
     ...(hasObjects ? { arrayObject: Int32Array.from(numbers, (vm) => vms.arrayObjectOf(vm)) } : {}),
-    hasArray: Uint8Array.from(numbers, (vm) => (vms.pages[vm] !== 0 ? 1 : 0)),
+    hasArray: Uint8Array.from(numbers, (vm) => (vms.pages[2 * vm] !== 0 ? 1 : 0)),
     pages,
     frames,
     lost: vms.liveCount - numbers.length,
@@ -105,7 +105,7 @@ export function restoreFramesOfAreas(
     checkState("vm_structs", pages <= room, `have ${pages} frames in an area with room for ${room}`);
     const offset = arrays.take(room);
     arrays.frames.set(state.frames.subarray(at, at + pages), offset);
-    vms.pages[vm] = offset;
+    vms.pages[2 * vm] = offset;
     const object = state.arrayObject?.[row] ?? 0;
     checkState(
       "vm_structs",
@@ -113,7 +113,7 @@ export function restoreFramesOfAreas(
       `name the array ${object}`,
     );
     vms.setArrayObject(vm, object);
-    vms.nrPages[vm] = pages;
+    vms.nrPages[2 * vm] = pages;
     at += pages;
   }
   checkState("vm_structs", at === state.frames.length, `have ${at} frames, not ${state.frames.length}`);

@@ -1,6 +1,7 @@
 /** `struct vm_struct`: what a busy area is used for, by number; 0 is "none". */
 import { PMD_SIZE } from "../../../arch/isa/linear-address.ts";
-import { nextCapacity, Segments } from "../../lib/grow.ts";
+import { HOST_LINE_BEGIN_BYTE } from "../../../arch/time/host-lines.ts";
+import { nextCapacity } from "../../lib/grow.ts";
 import type { KmemCache } from "../../slab/kmem-cache.ts";
 
 /** Memory of a device, by `ioremap`. Flags of a vm_struct are those of `include/linux/vmalloc.h`. */
@@ -34,36 +35,36 @@ const CALLER_MASK = (1 << CALLER_BITS) - 1;
 const ORDER_MASK = 15;
 const ONE_ZONE = 1 << 30;
 
-/** The number of a vm_struct is a multiple of this: element `vm` of each view below is then a field of one record. */
-const STEP = 4;
-const OBJECTS = 2;
-const RECORD_BYTES = STEP * (8 + 4) + OBJECTS * 4;
+/** Doubles of a record. The number of a vm_struct is a multiple of these. */
+const STEP = 8;
+const RECORD_BYTES = 8 * STEP;
+/** Where the first of the words below is in a record. */
+const FIRST_WORD = 8;
 
 /**
- * Storage for vm_structs: a record of doubles and one of words, each seen through one view a field. (With one array a field
- * the host has a cache and TLB miss for each.)
+ * Storage for vm_structs. One is a record of eight doubles, a cache line of the host, each field seen through a view of its own, as with `VmapAreas`: field
+ * of doubles `f` is `f[vm]`, field of words `f[2 * vm]`.
  */
 export class VmStructs {
-  private store = new Segments(RECORD_BYTES, FIRST_CAPACITY);
-  private doubles = this.store.float64(STEP);
-  private words = this.store.int32(STEP);
+  private buffer = new ArrayBuffer(HOST_LINE_BEGIN_BYTE + RECORD_BYTES * FIRST_CAPACITY);
   /** First address of the area. */
-  addr = this.doubles;
+  addr = new Float64Array(this.buffer, HOST_LINE_BEGIN_BYTE);
   /** Size of the area in bytes, guard page included. */
-  sizeBytes = this.doubles.subarray(1);
+  sizeBytes = this.addr.subarray(1);
   /** Size that the caller asked for, in bytes. */
-  requestedSizeBytes = this.doubles.subarray(2);
+  requestedSizeBytes = this.addr.subarray(2);
   /** Physical address that an `ioremap` area maps, else 0. */
-  physAddr = this.doubles.subarray(3);
-  flags = this.words;
+  physAddr = this.addr.subarray(3);
+  /** `VM_*`, at `2 * vm` as all that follow. */
+  flags = new Int32Array(this.buffer, HOST_LINE_BEGIN_BYTE).subarray(FIRST_WORD);
   /** Pages allocated for the area. */
-  nrPages = this.words.subarray(1);
+  nrPages = this.flags.subarray(1);
   /** Offset of its array of frames in `PageArrays`, or 0. */
-  pages = unsigned(this.words.subarray(2));
+  pages = unsigned(this.flags.subarray(2));
   /** Index into `callers`; from bit 24 up `pageOrder`; bit 30 whether all its frames are of one zone. */
-  private callerAndOrder = this.words.subarray(3);
-  /** Its object of `cache`, and that of its array of page pointers; 0 for none. Two to a vm_struct, from `vm / 2` on. */
-  private objects = this.store.int32(OBJECTS);
+  private callerAndOrder = this.flags.subarray(3);
+  /** Its object of `cache`, and behind that its array of page pointers' own; 0 for none. */
+  private objects = this.flags.subarray(4);
   /** What a vm_struct's object goes back to; null where objects are not kept. */
   cache: KmemCache | null = null;
   /** Addresses of the arrays of page pointers that are in vmalloc space themselves: those of large areas. */
@@ -83,7 +84,7 @@ export class VmStructs {
   make(flags: number, requestedSizeBytes: number, caller: string): number {
     let vm = this.freeHead;
     if (vm !== 0) {
-      this.freeHead = this.nrPages[vm];
+      this.freeHead = this.nrPages[2 * vm];
     } else {
       if (this.used === this.capacity * STEP) this.grow();
       vm = this.used;
@@ -93,68 +94,68 @@ export class VmStructs {
     this.sizeBytes[vm] = 0;
     this.requestedSizeBytes[vm] = requestedSizeBytes;
     this.physAddr[vm] = 0;
-    this.flags[vm] = flags;
-    this.nrPages[vm] = 0;
-    this.pages[vm] = 0;
-    this.objects[vm >> 1] = 0;
-    this.objects[(vm >> 1) + 1] = 0;
-    this.callerAndOrder[vm] = caller === this.lastCaller ? this.lastCallerIndex : this.internCaller(caller);
+    this.flags[2 * vm] = flags;
+    this.nrPages[2 * vm] = 0;
+    this.pages[2 * vm] = 0;
+    this.objects[2 * vm] = 0;
+    this.objects[2 * vm + 1] = 0;
+    this.callerAndOrder[2 * vm] = caller === this.lastCaller ? this.lastCallerIndex : this.internCaller(caller);
     this.liveCount++;
     return vm;
   }
 
   /** The vm_struct's object of the cache; 0 for none. */
   objectOf(vm: number): number {
-    return this.objects[vm >> 1];
+    return this.objects[2 * vm];
   }
 
   /** Sets the object of the cache that it is kept in. */
   setObject(vm: number, object: number): void {
-    this.objects[vm >> 1] = object;
+    this.objects[2 * vm] = object;
   }
 
   /** The object of its array of page pointers, of the cache for arrays of this length; 0 for none. */
   arrayObjectOf(vm: number): number {
-    return this.objects[(vm >> 1) + 1];
+    return this.objects[2 * vm + 1];
   }
 
   /** Sets the object that its array of page pointers is kept in. */
   setArrayObject(vm: number, object: number): void {
-    this.objects[(vm >> 1) + 1] = object;
+    this.objects[2 * vm + 1] = object;
   }
 
   /** Gives a vm_struct's storage and its object back. */
   release(vm: number): void {
     this.liveCount--;
-    if (this.cache !== null) this.cache.kmemCacheFree(this.objects[vm >> 1]);
+    if (this.cache !== null) this.cache.kmemCacheFree(this.objects[2 * vm]);
     if (this.sizeBytes[vm] >= LARGE_BYTES) this.pagesAddr.delete(vm);
-    this.nrPages[vm] = this.freeHead;
+    this.nrPages[2 * vm] = this.freeHead;
     this.freeHead = vm;
   }
 
   /** The caller's symbol as `/proc/vmallocinfo` shows it. */
   callerOf(vm: number): string {
-    return this.callers[this.callerAndOrder[vm] & CALLER_MASK];
+    return this.callers[this.callerAndOrder[2 * vm] & CALLER_MASK];
   }
 
   /** log2 of the 4 KiB pages in one mapped page: 0, or 9 for huge mappings. */
   pageOrderOf(vm: number): number {
-    return (this.callerAndOrder[vm] >> CALLER_BITS) & ORDER_MASK;
+    return (this.callerAndOrder[2 * vm] >> CALLER_BITS) & ORDER_MASK;
   }
 
   /** Whether all its frames are known to be of one zone. */
   isOfOneZone(vm: number): boolean {
-    return (this.callerAndOrder[vm] & ONE_ZONE) !== 0;
+    return (this.callerAndOrder[2 * vm] & ONE_ZONE) !== 0;
   }
 
   /** Notes that all its frames are of one zone. */
   setOfOneZone(vm: number): void {
-    this.callerAndOrder[vm] |= ONE_ZONE;
+    this.callerAndOrder[2 * vm] |= ONE_ZONE;
   }
 
   /** Sets log2 of the 4 KiB pages in one mapped page. */
   setPageOrder(vm: number, order: number): void {
-    this.callerAndOrder[vm] = (this.callerAndOrder[vm] & CALLER_MASK) | (order << CALLER_BITS);
+    this.callerAndOrder[2 * vm] = (this.callerAndOrder[2 * vm] & CALLER_MASK) | (order << CALLER_BITS);
   }
 
   /** Address of the array of page pointers when that is in vmalloc space itself, else 0: only for areas of 2 MiB and more. */
@@ -169,7 +170,7 @@ export class VmStructs {
 
   /** Size without the guard page (`get_vm_area_size`). */
   usableSizeBytes(vm: number): number {
-    return (this.flags[vm] & VM_NO_GUARD) !== 0 ? this.sizeBytes[vm] : this.sizeBytes[vm] - 4096;
+    return (this.flags[2 * vm] & VM_NO_GUARD) !== 0 ? this.sizeBytes[vm] : this.sizeBytes[vm] - 4096;
   }
 
   /** Length of its array of frames: that of the usable area. */
@@ -179,7 +180,7 @@ export class VmStructs {
 
   /** Bytes of host memory held. */
   get hostBytes(): number {
-    return this.store.buffer.byteLength;
+    return this.buffer.byteLength;
   }
 
   private internCaller(caller: string): number {
@@ -197,18 +198,18 @@ export class VmStructs {
   private grow(): void {
     const capacity = nextCapacity(this.capacity);
     this.capacity = capacity;
-    this.store = new Segments(RECORD_BYTES, capacity, this.store);
-    this.doubles = this.store.float64(STEP);
-    this.words = this.store.int32(STEP);
-    this.objects = this.store.int32(OBJECTS);
-    this.addr = this.doubles;
-    this.sizeBytes = this.doubles.subarray(1);
-    this.requestedSizeBytes = this.doubles.subarray(2);
-    this.physAddr = this.doubles.subarray(3);
-    this.flags = this.words;
-    this.nrPages = this.words.subarray(1);
-    this.pages = unsigned(this.words.subarray(2));
-    this.callerAndOrder = this.words.subarray(3);
+    const { addr } = this;
+    this.buffer = new ArrayBuffer(HOST_LINE_BEGIN_BYTE + RECORD_BYTES * capacity);
+    this.addr = new Float64Array(this.buffer, HOST_LINE_BEGIN_BYTE);
+    this.addr.set(addr);
+    this.sizeBytes = this.addr.subarray(1);
+    this.requestedSizeBytes = this.addr.subarray(2);
+    this.physAddr = this.addr.subarray(3);
+    this.flags = new Int32Array(this.buffer, HOST_LINE_BEGIN_BYTE).subarray(FIRST_WORD);
+    this.nrPages = this.flags.subarray(1);
+    this.pages = unsigned(this.flags.subarray(2));
+    this.callerAndOrder = this.flags.subarray(3);
+    this.objects = this.flags.subarray(4);
   }
 }
 

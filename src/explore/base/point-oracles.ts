@@ -66,11 +66,11 @@ export class PointOracles {
       for (let area = areas.nextOf(head); area !== head; area = areas.nextOf(area)) {
         const owner = areas.vmOf(area);
         // Per-CPU chunks have areas too, and map their pages themselves.
-        if (owner === 0 || vms.nrPages[owner] === 0) continue;
-        if ((vms.flags[owner] & (VM_ALLOC | VM_UNINITIALIZED)) !== VM_ALLOC) continue;
+        if (owner === 0 || vms.nrPages[2 * owner] === 0) continue;
+        if ((vms.flags[2 * owner] & (VM_ALLOC | VM_UNINITIALIZED)) !== VM_ALLOC) continue;
         this.lookAtPage(owner, 0);
         // A tail is unmapped before the area is known to be shorter.
-        if (!vm.version.vreallocFreesTail) this.lookAtPage(owner, vms.nrPages[owner] - 1);
+        if (!vm.version.vreallocFreesTail) this.lookAtPage(owner, vms.nrPages[2 * owner] - 1);
       }
     }
   }
@@ -78,7 +78,7 @@ export class PointOracles {
   private lookAtPage(owner: number, page: number): void {
     const { vms, pageArrays } = this.kernel.vm;
     const address = vms.addr[owner] + page * PAGE_SIZE;
-    if (this.cursor.frameAt(address) === pageArrays.frames[vms.pages[owner] + page]) return;
+    if (this.cursor.frameAt(address) === pageArrays.frames[vms.pages[2 * owner] + page]) return;
     throw new OracleFailure(
       "inconsistent state",
       `the area at 0x${vms.addr[owner].toString(16)} is shown as complete, but its page ${page} is not mapped`,

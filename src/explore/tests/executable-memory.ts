@@ -218,7 +218,7 @@ const writableAgain: ExploreTest<Pieces & { readonly frames: readonly number[] }
     const situation = pieces(kernel, 1);
     const { vms, pageArrays } = kernel.vm;
     const vm = kernel.run(() => findVmArea(kernel.vm, situation.pieces[0]));
-    const frames = pageArrays.frames.slice(vms.pages[vm], vms.pages[vm] + 2);
+    const frames = pageArrays.frames.slice(vms.pages[2 * vm], vms.pages[2 * vm] + 2);
     return { ...situation, frames: [...frames], taken: [kernel.vmalloc(PAGE)] };
   },
   threads: [

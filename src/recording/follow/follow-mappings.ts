@@ -78,9 +78,9 @@ function notePages({ state }: Following, event: FollowedEvent, start: number, pa
   const vm = area === 0 ? 0 : areas.vmOf(area);
   if (vm === 0) return;
   if (event.event.ev === "map_range") vms.physAddr[vm] = Number(event.event.phys);
-  else if ((vms.flags[vm] & (VM_ALLOC | VM_MAP_PUT_PAGES)) !== 0) vms.nrPages[vm] = pages;
+  else if ((vms.flags[2 * vm] & (VM_ALLOC | VM_MAP_PUT_PAGES)) !== 0) vms.nrPages[2 * vm] = pages;
   // An array of page pointers that is larger than a page is an area itself; which one, no event tells.
-  const hasArrayArea = (vms.flags[vm] & VM_ALLOC) !== 0 && pages * POINTER_BYTES > PAGE_SIZE;
+  const hasArrayArea = (vms.flags[2 * vm] & VM_ALLOC) !== 0 && pages * POINTER_BYTES > PAGE_SIZE;
   if (hasArrayArea && vms.pagesAddrOf(vm) === 0) vms.setPagesAddr(vm, start);
 }
 

@@ -192,8 +192,8 @@ function compareEnd(following: Following, end: EndItem): void {
     const { head } = node.busy.tree;
     for (let area = areas.nextOf(head); area !== head; area = areas.nextOf(area)) {
       const vm = areas.vmOf(area);
-      const isCounted = vm !== 0 && (vms.flags[vm] & (VM_ALLOC | VM_MAP_PUT_PAGES)) === VM_ALLOC;
-      if (isCounted) state.nrVmallocPages += vms.nrPages[vm];
+      const isCounted = vm !== 0 && (vms.flags[2 * vm] & (VM_ALLOC | VM_MAP_PUT_PAGES)) === VM_ALLOC;
+      if (isCounted) state.nrVmallocPages += vms.nrPages[2 * vm];
     }
   }
   for (const each of compareFinalState(end.state, captureState(kernel), kernel.mm.version)) {

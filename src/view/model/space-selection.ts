@@ -90,12 +90,12 @@ function ofArea(kernel: Kernel, area: number, nodeId: number): SpaceSelection {
   const facts: [string, string][] = [["vmap node", `${nodeId} of ${nodes.length}`]];
   if (struct === 0) facts.push(["vm_struct", "none: vm_map_ram"]);
   else {
-    const flags = FLAG_NAMES.filter(([flag]) => (vms.flags[struct] & flag) !== 0).map(([, name]) => name);
+    const flags = FLAG_NAMES.filter(([flag]) => (vms.flags[2 * struct] & flag) !== 0).map(([, name]) => name);
     facts.push(["flags", flags.length === 0 ? "0" : flags.join(" | ")]);
     facts.push(["asked for", `${vms.requestedSizeBytes[struct]} bytes`]);
     if (vms.callerOf(struct) !== "") facts.push(["caller", vms.callerOf(struct)]);
-    if (vms.nrPages[struct] > 0) {
-      facts.push(["nr_pages", `${vms.nrPages[struct]}, mapped with pages of order ${vms.pageOrderOf(struct)}`]);
+    if (vms.nrPages[2 * struct] > 0) {
+      facts.push(["nr_pages", `${vms.nrPages[2 * struct]}, mapped with pages of order ${vms.pageOrderOf(struct)}`]);
     }
     if (vms.physAddr[struct] !== 0) facts.push(["phys_addr", `0x${vms.physAddr[struct].toString(16)}`]);
   }

@@ -167,7 +167,7 @@ function addBusyPlace(places: Places, { vm }: Kernel, area: number, blocks: Read
   const struct = areas.vmOf(area);
   const start = areas.startOf(area);
   if (struct === 0) places.add(start, areas.endOf(area), kindWithoutStruct(vm, area, blocks), area);
-  else places.add(start, start + vms.sizeBytes[struct], kindOfFlags(vms.flags[struct]), area);
+  else places.add(start, start + vms.sizeBytes[struct], kindOfFlags(vms.flags[2 * struct]), area);
 }
 
 /** Adds the areas of a vmap node that are lazily freed or pooled. */

@@ -259,7 +259,7 @@ describe("verify finds what is wrong with vm_structs", () => {
     [
       "an array of frames given back twice",
       ({ kernel, small }) => {
-        kernel.vm.pageArrays.giveBack(kernel.vm.vms.pages[vmAt(kernel, small)], 3);
+        kernel.vm.pageArrays.giveBack(kernel.vm.vms.pages[2 * vmAt(kernel, small)], 3);
         return "of the page arrays belongs to";
       },
     ],

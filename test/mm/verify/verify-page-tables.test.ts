@@ -156,7 +156,7 @@ describe("verify finds what is wrong with frames", () => {
   /** A frame of the area at an address. */
   const frameOf = ({ kernel }: VariedKernel, address: number): number => {
     const { vms, pageArrays } = kernel.vm;
-    return pageArrays.frames[vms.pages[vmAt(kernel, address)]];
+    return pageArrays.frames[vms.pages[2 * vmAt(kernel, address)]];
   };
   caught([
     [
@@ -188,7 +188,7 @@ describe("verify finds what is wrong with frames", () => {
       (state) => {
         const { vms, pageArrays } = state.kernel.vm;
         const frame = frameOf(state, state.small);
-        pageArrays.frames[vms.pages[vmAt(state.kernel, state.other)] + 1] = frame;
+        pageArrays.frames[vms.pages[2 * vmAt(state.kernel, state.other)] + 1] = frame;
         return `frame 0x${frame.toString(16)} is a page of the area at`;
       },
     ],
@@ -245,7 +245,7 @@ describe("verify finds what is wrong with frames", () => {
       "a broken block of frames behind a large page",
       (state) => {
         const { vms, pageArrays } = state.kernel.vm;
-        const array = vms.pages[vmAt(state.kernel, state.huge)];
+        const array = vms.pages[2 * vmAt(state.kernel, state.huge)];
         [pageArrays.frames[array + 5], pageArrays.frames[array + 6]] = [
           pageArrays.frames[array + 6],
           pageArrays.frames[array + 5],

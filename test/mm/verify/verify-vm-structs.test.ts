@@ -12,21 +12,21 @@ describe("verify finds what is wrong with vm_structs", () => {
     [
       "one page more than there is room for",
       ({ kernel, small }) => {
-        kernel.vm.vms.nrPages[vmAt(kernel, small)]++;
+        kernel.vm.vms.nrPages[2 * vmAt(kernel, small)]++;
         return "has 4 pages, but room for 3";
       },
     ],
     [
       "one page less than is mapped",
       ({ kernel, small }) => {
-        kernel.vm.vms.nrPages[vmAt(kernel, small)]--;
+        kernel.vm.vms.nrPages[2 * vmAt(kernel, small)]--;
         return "it has 2 pages, but room for 3";
       },
     ],
     [
       "pages without an array of them",
       ({ kernel, small }) => {
-        kernel.vm.vms.pages[vmAt(kernel, small)] = 0;
+        kernel.vm.vms.pages[2 * vmAt(kernel, small)] = 0;
         return "has 3 pages but no array of them";
       },
     ],
@@ -68,7 +68,7 @@ describe("verify finds what is wrong with vm_structs", () => {
     [
       "an array of frames that begins one place further",
       ({ kernel, small }) => {
-        kernel.vm.vms.pages[vmAt(kernel, small)]++;
+        kernel.vm.vms.pages[2 * vmAt(kernel, small)]++;
         return "of the page arrays leaked, between";
       },
     ],
@@ -111,7 +111,7 @@ describe("verify finds what is wrong with what is mapped", () => {
     [
       "a page of an area that is not initialized yet",
       ({ kernel, small }) => {
-        kernel.vm.vms.flags[vmAt(kernel, small)] |= VM_UNINITIALIZED;
+        kernel.vm.vms.flags[2 * vmAt(kernel, small)] |= VM_UNINITIALIZED;
         return "is not initialized";
       },
     ],
@@ -166,7 +166,7 @@ describe("verify accepts", () => {
   it("an area without a guard page that is mapped to its end", () => {
     const { kernel, reserved, device } = variedKernel();
     const vm = vmAt(kernel, reserved);
-    kernel.vm.vms.flags[vm] = VM_IOREMAP | VM_NO_GUARD;
+    kernel.vm.vms.flags[2 * vm] = VM_IOREMAP | VM_NO_GUARD;
     for (const at of [0, PAGE, 2 * PAGE]) writeEntry(kernel, reserved + at, 1, ...readEntry(kernel, device + at, 1));
     kernel.tables.leavesSet += 3;
     expect(kernel.verify()).toEqual([]);
@@ -176,8 +176,8 @@ describe("verify accepts", () => {
     const kernel = bootKernel({ cpus: 2, memoryBytes: 2 ** 26, kernel: "7.3" });
     const address = kernel.vmalloc(8 * PAGE);
     expect(kernel.vrealloc(address, 5 * PAGE)).toBe(address);
-    expect(kernel.vm.vms.nrPages[vmAt(kernel, address)]).toBe(5);
-    expect(kernel.vm.vms.flags[vmAt(kernel, address)] & VM_ALLOC).toBe(VM_ALLOC);
+    expect(kernel.vm.vms.nrPages[2 * vmAt(kernel, address)]).toBe(5);
+    expect(kernel.vm.vms.flags[2 * vmAt(kernel, address)] & VM_ALLOC).toBe(VM_ALLOC);
     expect(kernel.verify()).toEqual([]);
     writeEntry(kernel, address + 5 * PAGE, 1, ...readEntry(kernel, address, 1));
     expect(kernel.verify()).toContainEqual(expect.stringContaining("was shrunk"));

@@ -60,7 +60,7 @@ function vmAt(at: Kernel, address: number): number {
 }
 
 function flagsAt(address: number): number {
-  return kernel.vm.vms.flags[vmAt(kernel, address)];
+  return kernel.vm.vms.flags[2 * vmAt(kernel, address)];
 }
 
 function leafAt(at: Kernel, address: number): { low: number; high: number } {

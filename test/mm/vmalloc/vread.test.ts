@@ -28,8 +28,8 @@ function fillArea(kernel: Kernel, address: number, first: number): void {
   const { areas, vms, pageArrays } = kernel.vm;
   const area = kernel.vm.addrToNode(address).busy.findStart(address);
   const vm = areas.vmOf(area);
-  for (let k = 0; k < vms.nrPages[vm]; k++) {
-    kernel.machine.memory.frameBytes(pageArrays.frames[vms.pages[vm] + k]).fill(first + k);
+  for (let k = 0; k < vms.nrPages[2 * vm]; k++) {
+    kernel.machine.memory.frameBytes(pageArrays.frames[vms.pages[2 * vm] + k]).fill(first + k);
   }
 }
 
@@ -85,7 +85,7 @@ describe("vread_iter", () => {
     const { areas, vms, pageArrays } = kernel.vm;
     const vm = areas.vmOf(kernel.vm.addrToNode(address).busy.findStart(address));
     expect(vms.pageOrderOf(vm)).toBe(9);
-    kernel.machine.memory.frameBytes(pageArrays.frames[vms.pages[vm] + 700]).fill(7);
+    kernel.machine.memory.frameBytes(pageArrays.frames[vms.pages[2 * vm] + 700]).fill(7);
     expect(pageBytes(kernel, address + 699 * PAGE, 3)).toEqual([0, 7, 0]);
   });
 
@@ -101,7 +101,7 @@ describe("vread_iter", () => {
     const address = kernel.vmalloc(2 * PAGE);
     fillArea(kernel, address, 5);
     const { vms, areas } = kernel.vm;
-    vms.flags[areas.vmOf(kernel.vm.addrToNode(address).busy.findStart(address))] = VM_ALLOC | VM_UNINITIALIZED;
+    vms.flags[2 * areas.vmOf(kernel.vm.addrToNode(address).busy.findStart(address))] = VM_ALLOC | VM_UNINITIALIZED;
     expect(pageBytes(kernel, address, 2)).toEqual([0, 0]);
   });
 

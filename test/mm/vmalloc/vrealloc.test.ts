@@ -18,7 +18,7 @@ function vmAt({ vm }: Kernel, address: number): number {
 function sizes(kernel: Kernel, address: number): [pages: number, requestedBytes: number] {
   const { vms } = kernel.vm;
   const vm = vmAt(kernel, address);
-  return [vms.nrPages[vm], vms.requestedSizeBytes[vm]];
+  return [vms.nrPages[2 * vm], vms.requestedSizeBytes[vm]];
 }
 
 /** Stores a byte in each of some pages. */
@@ -123,11 +123,11 @@ describe("vrealloc in Linux 7.3", () => {
     expect(kernel.vrealloc(huge, PAGE)).toBe(huge);
     expect(sizes(kernel, huge)).toEqual([512, PAGE]);
     const ofUsers = kernel.run(() => vmallocUser(kernel.vm, 3 * PAGE));
-    expect(kernel.vm.vms.flags[vmAt(kernel, ofUsers)] & VM_USERMAP).toBe(VM_USERMAP);
+    expect(kernel.vm.vms.flags[2 * vmAt(kernel, ofUsers)] & VM_USERMAP).toBe(VM_USERMAP);
     expect(kernel.vrealloc(ofUsers, PAGE)).toBe(ofUsers);
     expect(sizes(kernel, ofUsers)).toEqual([3, PAGE]);
     const ofModule = kernel.vmalloc(3 * PAGE);
-    kernel.vm.vms.flags[vmAt(kernel, ofModule)] |= VM_FLUSH_RESET_PERMS;
+    kernel.vm.vms.flags[2 * vmAt(kernel, ofModule)] |= VM_FLUSH_RESET_PERMS;
     expect(kernel.vrealloc(ofModule, PAGE)).toBe(ofModule);
     expect(sizes(kernel, ofModule)).toEqual([3, PAGE]);
     expect(kernel.verify()).toEqual([]);
