@@ -6,7 +6,7 @@
 import { type KernelCode, PAUSE_SPIN, PAUSE_TURN } from "../../arch/time/event-loop.ts";
 import type { FlushCause } from "../flush/flush-accounts.ts";
 import { flushTlbKernelRange } from "../flush/tlb-flush.ts";
-import { afterLock, type Blocking, DONE, wait } from "../kernel/blocking.ts";
+import { afterWaiting, type Blocking, DONE, isReady } from "../kernel/blocking.ts";
 import { probedCode } from "../kernel/call-probes.ts";
 import { Work } from "../kernel/work.ts";
 import { pagesIn } from "../lib/align.ts";
@@ -175,7 +175,11 @@ function* purgeVmapNode(state: Vmalloc, node: VmapNode): KernelCode<void> {
     const pool = id >= 0 && id < state.nodes.length ? sizeToVaPool(areas.sizeBytes(area)) : -1;
     if (pool >= 0) {
       areas.listRemove(area);
-      yield* wait(afterLock(node.poolLock, nodePoolAddVa, state, node, pool, area));
+      const { poolLock } = node;
+      const added = poolLock.tryTake()
+        ? nodePoolAddVa(state, node, pool, area)
+        : afterWaiting(poolLock, nodePoolAddVa, state, node, pool, area);
+      if (!isReady(added)) yield* added;
     }
     area = next;
   }
