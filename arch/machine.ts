@@ -41,7 +41,8 @@ import type { CpuFeatures, Preset } from "./presets/preset.ts";
 import { EventLoop } from "./time/event-loop.ts";
 import { lineTransferCycles } from "./time/line-transfer-cycles.ts";
 import { Topology } from "./time/topology.ts";
-import { ownBytes, type TakeBytes } from "./tlb/line-cache.ts";
+import { CommonArrays } from "./tlb/cpu-arrays.ts";
+import type { TakeBytes } from "./tlb/line-cache.ts";
 
 export type { MachineConfig } from "./cpu/machine-config.ts";
 
@@ -100,9 +101,11 @@ export class Machine {
     const cpus: Cpu[] = [];
     const { systemMemory: memory, loop } = this;
     const takeCacheBytes = takeFromReserve();
-    const takeCpuBytes = count > OWN_BUFFERS_MAX ? takeFromReserve() : ownBytes;
-    const parts = { memory, takeCacheBytes, takeCpuBytes, loop, preset, features, maxPhyAddr, levels };
     const { physicalCpus } = this.config;
+    // Virtual CPUs have the TLBs of others, which are in the arrays of those.
+    const isCommon = count > OWN_BUFFERS_MAX && physicalCpus === count;
+    const commonArrays = isCommon ? new CommonArrays(count) : undefined;
+    const parts = { memory, takeCacheBytes, commonArrays, loop, preset, features, maxPhyAddr, levels };
     for (let id = 0; id < count; id++) {
       cpus.push(new Cpu(id, id < physicalCpus ? parts : { ...parts, shared: cpus[id % physicalCpus].caches }, cpus));
     }

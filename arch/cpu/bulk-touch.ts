@@ -44,6 +44,10 @@ export class BulkTouch {
   private readonly cpu: TouchedCpu;
   private readonly cells: Float64Array;
   private readonly words: Int32Array;
+  /** Word of the first prediction; cells of the counters of hits, and of cycles of walks. */
+  private readonly predictionsAt: number;
+  private readonly hitsAt: number;
+  private readonly walkCyclesAt: number;
   private readonly fastPath: FastPath;
   /** By kind of access: where a hit notes its place for the replacement state, or less than 0; and what it costs. */
   private readonly roots = new Int32Array(KIND_MASK + 1);
@@ -58,7 +62,10 @@ export class BulkTouch {
     this.cells = arrays.cells;
     this.words = arrays.words;
     this.fastPath = fastPath;
-    this.clock = fastPath.loads.clock;
+    this.clock = fastPath.loads.clocks.subarray(cpu.mmu.cpu, cpu.mmu.cpu + 1);
+    this.predictionsAt = arrays.firstWord + LOAD_PREDICTIONS_WORD;
+    this.hitsAt = arrays.firstCell + HITS_CELL;
+    this.walkCyclesAt = arrays.firstCell + WALK_CYCLES_CELL;
     const paths = [fastPath.loads, fastPath.stores, fastPath.fetches];
     tlbs.tlbsByKind().forEach(({ first }, kind) => {
       const { rootsAt, pairsAt } = first[0][0].replacement;
@@ -89,7 +96,7 @@ export class BulkTouch {
       const la = addresses[i];
       const kind = kinds[i] & KIND_MASK;
       const low = la | 0;
-      const prediction = ((low >>> 12) & PREDICTIONS_MASK) + LOAD_PREDICTIONS_WORD + (kind << PREDICTIONS_SHIFT);
+      const prediction = ((low >>> 12) & PREDICTIONS_MASK) + this.predictionsAt + (kind << PREDICTIONS_SHIFT);
       const place = words[prediction | 0];
       const attributes = words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0];
       // Less than 0 for a store that is not allowed: `(kind ^ 1) - 1` is that for stores only.
@@ -145,7 +152,7 @@ export class BulkTouch {
     const { cells, words } = this;
     const access = kind & KIND_MASK;
     const number = (la | 0) >>> 12;
-    const place = words[(number & PREDICTIONS_MASK) + LOAD_PREDICTIONS_WORD + (access << PREDICTIONS_SHIFT)];
+    const place = words[(number & PREDICTIONS_MASK) + this.predictionsAt + (access << PREDICTIONS_SHIFT)];
     const isAllowed = access !== KIND_STORE || words[(place << WORD_SHIFT) + WORD_ATTRIBUTES] < 0;
     return isAllowed && cells[place << CELL_SHIFT] === la - ((la | 0) & 4095);
   }
@@ -162,9 +169,9 @@ export class BulkTouch {
 
   private countHits(loads: number, stores: number, fetches: number): void {
     const { cells } = this;
-    cells[HITS_CELL + KIND_LOAD] += loads;
-    cells[HITS_CELL + KIND_STORE] += stores;
-    cells[HITS_CELL + KIND_FETCH] += fetches;
+    cells[this.hitsAt + KIND_LOAD] += loads;
+    cells[this.hitsAt + KIND_STORE] += stores;
+    cells[this.hitsAt + KIND_FETCH] += fetches;
   }
 
   /** From now on fetches of walks are left for later, where that is possible. */
@@ -181,7 +188,7 @@ export class BulkTouch {
     const { cells, clock } = this;
     for (let kind = KIND_LOAD; kind <= KIND_FETCH; kind++) {
       clock[0] += unpaidCycles[kind];
-      cells[WALK_CYCLES_CELL + kind] += unpaidCycles[kind];
+      cells[this.walkCyclesAt + kind] += unpaidCycles[kind];
       unpaidCycles[kind] = 0;
     }
   }
@@ -218,7 +225,7 @@ export class BulkTouch {
   /** A translation that no TLB holds. First touches of pages fault, so that faults are frequent: none is thrown here, which takes microseconds. */
   private fill(kind: Access, low: number): boolean {
     if (this.cpu.mmu.tryFill(kind, this.cells[REQUESTED_PAGE_CELL] + (low & 4095)) !== WALK_OK) return false;
-    this.cells[HITS_CELL + kind]++;
+    this.cells[this.hitsAt + kind]++;
     this.clock[0] += this.costCycles[kind];
     return true;
   }

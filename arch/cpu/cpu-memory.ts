@@ -23,12 +23,10 @@ import { Mmu } from "./mmu.ts";
 // The module's own constants, which V8 folds into the code (arch/fast-path/README.md, "Constants").
 const { CHUNK_FRAME_MASK, CHUNK_FRAMES_SHIFT, FRAME_WORDS_SHIFT } = chunks;
 const { CELL_SHIFT, COUNTERS_CELL, LOAD_PREDICTIONS_WORD, PREDICTIONS_MASK, PREDICTIONS_SHIFT } = layout;
-const { REQUESTED_PAGE_CELL, STORE_PREDICTIONS_WORD, WORD_ATTRIBUTES, WORD_FRAME, WORD_SHIFT } = layout;
+const { REQUESTED_PAGE_CELL, WORD_ATTRIBUTES, WORD_FRAME, WORD_SHIFT } = layout;
 const { MISSED } = results;
 /** Pages of 2 MiB in a byte. */
 const PER_LARGE_PAGE = 2 ** -21;
-/** So far from any frame that no frame seems to lie in the chunk. */
-const NO_FRAME = -(2 ** 30);
 
 /** The part of a CPU that accesses memory. Addresses are numbers in 48-bit form, or bigints of 64 bits (linear-address.ts). */
 export class CpuMemory {
@@ -44,31 +42,35 @@ export class CpuMemory {
   private readonly bytes: PhysicalBytes;
   private readonly cells: Float64Array;
   private readonly words: Int32Array;
+  /** Word of the first prediction of loads; cell of the first counter. */
+  private readonly predictionsAt: number;
+  private readonly countersAt: number;
   /** The fast paths of `Mmu.fastPath`, without that object in between: with many CPUs it is not in the host's caches. */
   private readonly loads: AccessPath;
   private readonly stores: AccessPath;
-  /** The CPU's clock. */
-  private readonly clock: Float64Array;
+  /** The clocks of all CPUs. */
+  private readonly clocks: Float64Array;
   /** Where a hit notes its place for the replacement state (`ReplacementState.isTree`), of loads and of stores; else -1. */
   private loadRoots: number;
   private readonly loadPairs: number;
   private storeRoots: number;
   private readonly storePairs: number;
-  /** The chunk that was accessed last, and its first frame; only chunks that exist, as others are replaced when they are made. */
+  /** The chunk that was accessed last, and its first frame; only chunks that exist, as others are replaced when they are made. At first no frame is near. */
   private chunk: Int32Array;
-  private chunkFirst = NO_FRAME;
+  private chunkFirst = -(2 ** 30);
   private readonly loadCycles: number;
   private readonly storeCycles: number;
   private readonly fetchCycles: number;
 
   constructor(id: number, parts: CpuParts) {
     const { preset, loop, memory, features, maxPhyAddr } = parts;
-    const arrays = allocateArrays(preset, parts.takeCpuBytes);
+    const arrays = allocateArrays(preset, parts.commonArrays);
     const vendor = VENDOR_RULES[preset.vendor];
     this.id = id;
     this.mmu = new Mmu(id, loop.clockCycles, parts, vendor, arrays, parts.shared?.mmu);
-    this.words = arrays.words;
-    this.cells = arrays.cells;
+    ({ words: this.words, cells: this.cells } = arrays);
+    this.predictionsAt = arrays.firstWord + LOAD_PREDICTIONS_WORD;
+    this.countersAt = arrays.firstCell + COUNTERS_CELL;
     ({ loads: this.loads, stores: this.stores } = this.mmu.fastPath);
     this.bytes = new PhysicalBytes(memory);
     this.memory = memory;
@@ -76,13 +78,11 @@ export class CpuMemory {
     const spend = (cycles: number) => this.spend(cycles);
     this.registers = new ControlRegisters(this.mmu, features, maxPhyAddr, preset, vendor, this.memoryTypes, spend);
     this.registers.reset(parts.levels);
-    this.clock = loop.clockCycles.subarray(id, id + 1);
+    this.clocks = loop.clockCycles;
     this.chunk = memory.directory[0];
     const [loads, stores] = this.mmu.tlbs.tlbsByKind().map(({ first }) => first[0][0].replacement);
-    this.loadRoots = loads.rootsAt;
-    this.loadPairs = loads.pairsAt;
-    this.storeRoots = stores.rootsAt;
-    this.storePairs = stores.pairsAt;
+    ({ rootsAt: this.loadRoots, pairsAt: this.loadPairs } = loads);
+    ({ rootsAt: this.storeRoots, pairsAt: this.storePairs } = stores);
     this.loadCycles = preset.costs.load.value;
     this.storeCycles = preset.costs.store.value;
     this.fetchCycles = preset.costs.fetch.value;
@@ -99,7 +99,7 @@ export class CpuMemory {
     const offset = low & 4095;
     const { words, cells } = this;
     if (sizeBytes !== 4 || (offset & 3) !== 0) return this.loadPart(0, la, sizeBytes) >>> 0;
-    const place = words[((low >>> 12) & PREDICTIONS_MASK) + LOAD_PREDICTIONS_WORD];
+    const place = words[((low >>> 12) & PREDICTIONS_MASK) + this.predictionsAt];
     if (cells[place << CELL_SHIFT] !== la - offset) {
       cells[REQUESTED_PAGE_CELL] = la - offset;
       return this.loadMissed(low, (la * PER_LARGE_PAGE) | 0) >>> 0;
@@ -110,8 +110,8 @@ export class CpuMemory {
     } else {
       this.loads.use(place);
     }
-    cells[COUNTERS_CELL]++;
-    this.clock[0] += this.loadCycles;
+    cells[this.countersAt]++;
+    this.clocks[this.id] += this.loadCycles;
     const frame = words[((place << WORD_SHIFT) + WORD_FRAME) | 0];
     let at = (frame - this.chunkFirst) | 0;
     if ((at & ~CHUNK_FRAME_MASK) !== 0) at = this.chooseChunk(frame);
@@ -136,7 +136,7 @@ export class CpuMemory {
       this.storePart(la, sizeBytes, value);
       return;
     }
-    const place = words[((low >>> 12) & PREDICTIONS_MASK) + STORE_PREDICTIONS_WORD];
+    const place = words[((low >>> 12) & PREDICTIONS_MASK) + this.predictionsAt + (1 << PREDICTIONS_SHIFT)];
     const record = place << WORD_SHIFT;
     if (cells[place << CELL_SHIFT] !== la - offset || words[(record + WORD_ATTRIBUTES) | 0] >= 0) {
       cells[REQUESTED_PAGE_CELL] = la - offset;
@@ -149,8 +149,8 @@ export class CpuMemory {
     } else {
       this.stores.use(place);
     }
-    cells[COUNTERS_CELL + 1]++;
-    this.clock[0] += this.storeCycles;
+    cells[this.countersAt + 1]++;
+    this.clocks[this.id] += this.storeCycles;
     const frame = words[(record + WORD_FRAME) | 0];
     let at = (frame - this.chunkFirst) | 0;
     if ((at & ~CHUNK_FRAME_MASK) !== 0) at = this.chooseChunk(frame);
@@ -171,7 +171,7 @@ export class CpuMemory {
     const low = la | 0;
     const offset = low & 4095;
     const { words, cells } = this;
-    const place = words[((low >>> 12) & PREDICTIONS_MASK) + LOAD_PREDICTIONS_WORD];
+    const place = words[((low >>> 12) & PREDICTIONS_MASK) + this.predictionsAt];
     if (cells[place << CELL_SHIFT] !== la - offset) {
       cells[REQUESTED_PAGE_CELL] = la - offset;
       const frame = this.loads.translate(low >>> 12, (la * PER_LARGE_PAGE) | 0) | 0;
@@ -183,8 +183,8 @@ export class CpuMemory {
     } else {
       this.loads.use(place);
     }
-    cells[COUNTERS_CELL]++;
-    this.clock[0] += this.loadCycles;
+    cells[this.countersAt]++;
+    this.clocks[this.id] += this.loadCycles;
     return words[((place << WORD_SHIFT) + WORD_FRAME) | 0] * 4096 + offset;
   }
 
@@ -236,7 +236,7 @@ export class CpuMemory {
 
   /** Lets time pass on this CPU. */
   protected spend(cycles: number): void {
-    this.clock[0] += cycles;
+    this.clocks[this.id] += cycles;
   }
 
   /** A load at an address that was resolved; {@link storeAt}: a store. */
@@ -277,9 +277,8 @@ export class CpuMemory {
 
   /** An access to a page that no TLB holds, up to where its data are. */
   private fillFor(access: Access, la: number): void {
-    const { mmu } = this;
-    mmu.fill(access, la);
-    this.bytes.at(mmu.tlbs.currentFrame(la), la & 4095);
+    this.mmu.fill(access, la);
+    this.bytes.at(this.mmu.tlbs.currentFrame(la), la & 4095);
     this.count(access);
   }
 
@@ -332,8 +331,8 @@ export class CpuMemory {
     const { words, cells } = this;
     const path = kind === 0 ? this.loads : kind === 1 ? this.stores : this.mmu.fastPath.fetches;
     // With many CPUs neither the prediction nor the entry that it names is in the host's caches.
-    if (path.first.isAbsent(low >>> 12)) return path.translate(low >>> 12, largeNumber);
-    const place = words[((low >>> 12) & PREDICTIONS_MASK) + LOAD_PREDICTIONS_WORD + (kind << PREDICTIONS_SHIFT)];
+    if (path.isAbsentInFirst(low >>> 12)) return path.translate(low >>> 12, largeNumber);
+    const place = words[((low >>> 12) & PREDICTIONS_MASK) + this.predictionsAt + (kind << PREDICTIONS_SHIFT)];
     const isPredicted = cells[place << CELL_SHIFT] === cells[REQUESTED_PAGE_CELL];
     if (isPredicted && (kind !== 1 || words[(place << WORD_SHIFT) | WORD_ATTRIBUTES] < 0)) return path.touch(place);
     return path.translate(low >>> 12, largeNumber);
@@ -394,7 +393,7 @@ export class CpuMemory {
 
   private count(access: Access): void {
     const kind = TLB_KIND[access];
-    this.cells[COUNTERS_CELL + kind]++;
-    this.clock[0] += kind === 0 ? this.loadCycles : kind === 1 ? this.storeCycles : this.fetchCycles;
+    this.cells[this.countersAt + kind]++;
+    this.clocks[this.id] += kind === 0 ? this.loadCycles : kind === 1 ? this.storeCycles : this.fetchCycles;
   }
 }

@@ -112,24 +112,17 @@ export class Mmu {
     this.invlpgDropsFractured = preset.virtualization.invlpgDropsFractured;
     this.clockCycles = clockCycles;
     this.arrays = arrays;
-    this.counts = arrays.cells.subarray(COUNTERS_CELL, COUNTERS_CELL + COUNTERS);
-    const reserved = arrays.words.subarray(RESERVED_BITS_WORD, RESERVED_BITS_WORD + RESERVED_WORDS);
-    this.mode = new PagingMode(arrays.words.subarray(RULES_WORD, RULES_WORD + RULE_WORDS), reserved);
+    this.counts = arrays.ownCells.subarray(COUNTERS_CELL, COUNTERS_CELL + COUNTERS);
+    const reserved = arrays.ownWords.subarray(RESERVED_BITS_WORD, RESERVED_BITS_WORD + RESERVED_WORDS);
+    this.mode = new PagingMode(arrays.ownWords.subarray(RULES_WORD, RULES_WORD + RULE_WORDS), reserved);
     this.tlbs = shared?.tlbs ?? new TlbHierarchy(preset, arrays);
     this.structures = shared?.structures ?? new PagingStructureCaches(preset, arrays, this.tlbs);
     this.walkCaches = shared?.walkCaches ?? new WalkCaches(preset, parts.takeCacheBytes);
     this.fractured = shared?.fractured ?? new Set();
     this.walker = new PageWalker(memory, this.mode, this.structures, this.walkCaches);
-    this.fastPath = new FastPath({
-      arrays,
-      clock: clockCycles.subarray(cpu, cpu + 1),
-      tlbs: this.tlbs,
-      structures: this.structures,
-      walkCaches: this.walkCaches,
-      mode: this.mode,
-      memory,
-      preset,
-    });
+    const { tlbs, structures, walkCaches, mode } = this;
+    const pathParts = { arrays, clocks: clockCycles, cpu, tlbs, structures, walkCaches, mode, memory, preset };
+    this.fastPath = new FastPath(pathParts);
     this.secondLevelHitCycles = preset.costs.secondLevelHit.value;
     this.walkCycles = preset.costs.walk.value;
     this.setBitsCycles = preset.costs.setAccessedDirty.value;

@@ -13,8 +13,9 @@ import type { KnownTables } from "./known-tables.ts";
 export interface AccessPathParts {
   /** Where the numbers of all these parts lie. */
   readonly arrays: CpuArrays;
-  /** The CPU's clock in cycles, an array of one. */
-  readonly clock: Float64Array;
+  /** The clocks of all CPUs, in cycles, and which is the CPU's. */
+  readonly clocks: Float64Array;
+  readonly cpu: number;
   /** Both levels of TLBs. */
   readonly tlbs: TlbHierarchy;
   /** The paging-structure caches. */

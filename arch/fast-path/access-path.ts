@@ -33,6 +33,8 @@ const NEVER = -1;
 export class AccessPath extends SmallPages {
   private readonly tlbs: TlbHierarchy;
   private readonly mode: PagingMode;
+  /** Word of the number of translations of larger pages. */
+  private readonly largeAt: number;
   /** The paths of pages of 2 MiB and 1 GiB. */
   private readonly large: LargePages;
   private readonly huge: LargePages;
@@ -48,6 +50,7 @@ export class AccessPath extends SmallPages {
     super(kind, ofKind, knownChunks, parts);
     const [first] = ofKind.first[SIZE_4K];
     this.tlbs = parts.tlbs;
+    this.largeAt = parts.arrays.firstWord + LARGE_TRANSLATIONS_WORD;
     this.mode = parts.mode;
     this.largeTranslations = isKnown && areKnown(first, ofKind.second[SIZE_4K]) ? 0 : NEVER;
     // One TLB of a level at the most holds a size.
@@ -113,9 +116,8 @@ export class AccessPath extends SmallPages {
    *   load and a conversion, and the host waits for what they choose
    */
   translate(number: number, largeNumber: number): number {
-    if (this.words[LARGE_TRANSLATIONS_WORD] !== this.largeTranslations)
-      return this.translateBesideLarge(number, largeNumber) | 0;
-    const place = this.first.find(number);
+    if (this.words[this.largeAt] !== this.largeTranslations) return this.translateBesideLarge(number, largeNumber) | 0;
+    const place = this.first.find(this.base, number);
     if (place !== 0) return this.hit(number, place) | 0;
     return this.translateInSecond(number) | 0;
   }
@@ -123,10 +125,10 @@ export class AccessPath extends SmallPages {
   /** {@link translate} while an attribution watches and TLBs hold no larger pages. */
   private translateWatched(number: number, unflushed: UnflushedPath): number {
     const { second, other } = this;
-    const place = this.first.find(number);
+    const place = this.first.find(this.base, number);
     if (place !== 0) return this.hit(number, place) | 0;
-    const inSecond = second.find(number);
-    const held = inSecond !== 0 || other === null ? inSecond : other.find(number);
+    const inSecond = second.find(this.base, number);
+    const held = inSecond !== 0 || other === null ? inSecond : other.find(this.base, number);
     if (held === 0) return this.walkWatched(number, unflushed) | 0;
     return this.hitSecondWatched(number, held, inSecond !== 0 ? second : (other ?? second), unflushed) | 0;
   }
@@ -170,11 +172,11 @@ export class AccessPath extends SmallPages {
   /** {@link translate} while TLBs hold larger pages, or an attribution watches. */
   private translateBesideLarge(number: number, largeNumber: number): number {
     const { words, large, huge } = this;
-    if (words[LARGE_TRANSLATIONS_WORD] >= this.largeEnd) return this.translateSpecial(number) | 0;
-    if (this.unflushed !== undefined && words[LARGE_TRANSLATIONS_WORD] === ACCESSES_WATCHED)
+    if (words[this.largeAt] >= this.largeEnd) return this.translateSpecial(number) | 0;
+    if (this.unflushed !== undefined && words[this.largeAt] === ACCESSES_WATCHED)
       return this.translateWatched(number, this.unflushed) | 0;
     if (words[this.firstCount] !== 0) {
-      const place = this.first.find(number);
+      const place = this.first.find(this.base, number);
       if (place !== 0) return this.hit(number, place) | 0;
     }
     const predicted = large.predicted(number, largeNumber);
@@ -189,8 +191,8 @@ export class AccessPath extends SmallPages {
 
   /** {@link translate} where larger pages are left to the general path. */
   private translateSpecial(number: number): number {
-    if (this.largeTranslations !== 0 || this.words[LARGE_TRANSLATIONS_WORD] >= FAST_PATH_OFF) return GENERAL;
-    const place = this.first.find(number);
+    if (this.largeTranslations !== 0 || this.words[this.largeAt] >= FAST_PATH_OFF) return GENERAL;
+    const place = this.first.find(this.base, number);
     if (place !== 0) return this.hit(number, place) | 0;
     if (this.tlbs.isInLarge(this.kind, this.cells[REQUESTED_PAGE_CELL], this.mode.pcid)) return GENERAL;
     const { unflushed } = this;
@@ -219,10 +221,10 @@ export class AccessPath extends SmallPages {
   /** A translation of a page of any size that the first level does not hold. @param hasHuge whether TLBs hold pages of 1 GiB */
   private translateInAnySecond(number: number, largeNumber: number, hasHuge: boolean): number {
     const { words, second, other, large, huge } = this;
-    const place = words[this.secondCount] === 0 ? 0 : second.find(number);
+    const place = words[this.secondCount] === 0 ? 0 : second.find(this.base, number);
     if (place !== 0) return this.hitSecondOfAny(number, place, second) | 0;
     if (other !== null && words[this.otherCount] !== 0) {
-      const otherPlace = other.find(number);
+      const otherPlace = other.find(this.base, number);
       if (otherPlace !== 0) return this.hitSecondOfAny(number, otherPlace, other) | 0;
     }
     const inLarge = large.translateInSecond(number, largeNumber) | 0;

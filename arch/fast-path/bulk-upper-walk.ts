@@ -71,6 +71,8 @@ export class BulkUpperWalk {
   private readonly cells: Float64Array;
   private readonly words: Int32Array;
   private readonly further: Int32Array;
+  /** Word of the reserved bits of PDEs. */
+  private readonly reservedAt: number;
   private readonly mode: PagingMode;
   private readonly tables: KnownTables;
   private readonly walkCaches: WalkCaches;
@@ -84,6 +86,7 @@ export class BulkUpperWalk {
     this.pdptes = structures.ofLevel(LEVEL_PDPTE) as Tlb;
     this.cells = arrays.cells;
     this.words = arrays.words;
+    this.reservedAt = arrays.firstWord + RESERVED_BITS_WORD + LEVEL_PDE;
     this.further = arrays.further;
     this.mode = mode;
     this.tables = tables;
@@ -111,7 +114,7 @@ export class BulkUpperWalk {
     const pdeAt = (((directoryFrame & CHUNK_FRAME_MASK) << FRAME_WORDS_SHIFT) + (directoryIndex << 1)) | 0;
     const pdeLow = pdes[pdeAt];
     const pdeHigh = pdes[pdeAt | 1];
-    if ((pdeLow & TABLE_BITS) !== TABLE || (pdeLow & words[RESERVED_BITS_WORD + LEVEL_PDE]) !== 0) return GENERAL;
+    if ((pdeLow & TABLE_BITS) !== TABLE || (pdeLow & words[this.reservedAt]) !== 0) return GENERAL;
     if ((pdeHigh & (mode.reservedHigh | HIGHER_FRAME)) !== 0) return GENERAL;
     const attributes = words[(record + WORD_ATTRIBUTES) | 0];
     const rights = combineRights(attributes & TR_MASK, pdeLow, pdeHigh) | (attributes & PCID) | TABLE_ATTRIBUTES;

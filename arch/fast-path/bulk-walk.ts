@@ -85,8 +85,15 @@ export class BulkWalk {
   isMiss = false;
   private readonly cells: Float64Array;
   private readonly words: Int32Array;
+  /** Word of the first prediction, and cells of counters, of loads. */
+  private readonly predictionsAt: number;
+  private readonly hitsAt: number;
+  private readonly secondLevelHitsAt: number;
+  private readonly walksAt: number;
+  private readonly walkCyclesAt: number;
   private readonly bytes: Uint8Array;
-  private readonly clock: Float64Array;
+  private readonly clocks: Float64Array;
+  private readonly cpu: number;
   private readonly loadPath: AccessPath;
   private readonly storePath: AccessPath;
   private readonly tables: KnownTables;
@@ -109,12 +116,18 @@ export class BulkWalk {
 
   /** @param byKind the TLBs of loads, stores and fetches; `paths` the paths of loads and of stores */
   constructor(byKind: readonly TlbsOfKind[], paths: readonly [AccessPath, AccessPath], parts: WalkParts) {
-    const { arrays, clock, memory, walkCaches, preset, tables } = parts;
+    const { arrays, clocks, cpu, memory, walkCaches, preset, tables } = parts;
     const { load, store, fetch, walk, secondLevelHit } = preset.costs;
     this.cells = arrays.cells;
     this.words = arrays.words;
+    this.predictionsAt = arrays.firstWord + LOAD_PREDICTIONS_WORD;
+    this.hitsAt = arrays.firstCell + HITS_CELL;
+    this.secondLevelHitsAt = arrays.firstCell + SECOND_LEVEL_HITS_CELL;
+    this.walksAt = arrays.firstCell + WALKS_CELL;
+    this.walkCyclesAt = arrays.firstCell + WALK_CYCLES_CELL;
     this.bytes = arrays.bytes;
-    this.clock = clock;
+    this.clocks = clocks;
+    this.cpu = cpu;
     [this.loadPath, this.storePath] = paths;
     this.tables = tables;
     this.wholeChunks = memory.wholeChunks;
@@ -148,12 +161,12 @@ export class BulkWalk {
       const kind = kinds[i] & KIND_MASK;
       const number = (la | 0) >>> 12;
       const page = la - ((la | 0) & 4095);
-      const prediction = ((number & PREDICTIONS_MASK) + LOAD_PREDICTIONS_WORD + (kind << PREDICTIONS_SHIFT)) | 0;
+      const prediction = ((number & PREDICTIONS_MASK) + this.predictionsAt + (kind << PREDICTIONS_SHIFT)) | 0;
       const predicted = words[prediction];
       const isRefused = ~words[((predicted << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] & ((kind ^ KIND_STORE) - 1);
       if (cells[predicted << CELL_SHIFT] === page && isRefused >= 0) {
         useFirst(words, predicted, roots[kind], pairs[kind]);
-        cells[HITS_CELL + kind]++;
+        cells[this.hitsAt + kind]++;
         cycles += accessCycles[kind];
         continue;
       }
@@ -181,7 +194,7 @@ export class BulkWalk {
         if (words[((held << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] !== permissions.allowedAttributes) break;
         useTable(words, held);
         frame = words[((held << WORD_SHIFT) + WORD_FRAME) | 0];
-        cells[SECOND_LEVEL_HITS_CELL + kind]++;
+        cells[this.secondLevelHitsAt + kind]++;
         cycles += this.secondLevelCycles + accessCycles[kind];
       } else {
         const victim = this.victim(number) | 0;
@@ -198,7 +211,7 @@ export class BulkWalk {
       const attributes = held !== 0 ? permissions.allowedAttributes : permissions.pteAttributes;
       this.fillFirst(number, set, page, frame, attributes | (kind << STORES_BIT), prediction);
     }
-    this.clock[0] += cycles;
+    this.clocks[this.cpu] += cycles;
     return i;
   }
 
@@ -241,9 +254,9 @@ export class BulkWalk {
   /** Counts a walk, and pays for it and for the access, but for the fetches. */
   private countWalk(kind: number): void {
     const { cells, walkCycles } = this;
-    this.clock[0] += walkCycles + this.accessCycles[kind];
-    cells[WALK_CYCLES_CELL + kind] += walkCycles;
-    cells[WALKS_CELL + kind]++;
+    this.clocks[this.cpu] += walkCycles + this.accessCycles[kind];
+    cells[this.walkCyclesAt + kind] += walkCycles;
+    cells[this.walksAt + kind]++;
   }
 
   /**

@@ -40,6 +40,10 @@ export class FastPath {
   private readonly bulkWalk: BulkWalk | null;
   private readonly parts: AccessPathParts;
   private readonly words: Int32Array;
+  /** First word of what the CPU has. */
+  private readonly firstWord: number;
+  /** Word of the number of translations of larger pages. */
+  private readonly largeAt: number;
   private readonly tables: KnownTables;
   private refusesAddresses = false;
   /** TLBs that hold a limited number of PCIDs. */
@@ -49,6 +53,8 @@ export class FastPath {
     const { arrays, tlbs } = parts;
     this.parts = parts;
     this.words = arrays.words;
+    this.firstWord = arrays.firstWord;
+    this.largeAt = arrays.firstWord + LARGE_TRANSLATIONS_WORD;
     const walkParts = { ...parts, tables: new KnownTables(arrays) };
     this.tables = walkParts.tables;
     const byKind = tlbs.tlbsByKind();
@@ -73,7 +79,7 @@ export class FastPath {
 
   /** Many loads and stores one after another; null where that is not possible now, or never. */
   get bulk(): BulkWalk | null {
-    return this.words[LARGE_TRANSLATIONS_WORD] === 0 ? this.bulkWalk : null;
+    return this.words[this.largeAt] === 0 ? this.bulkWalk : null;
   }
 
   /**
@@ -81,7 +87,9 @@ export class FastPath {
    * EFLAGS.AC, the current PCID). Nothing that was known before holds any more.
    */
   contextChanged(): void {
-    this.words.fill(0, LOAD_PREDICTIONS_WORD, LARGE_PREDICTIONS_WORD + (KINDS << LARGE_PREDICTIONS_SHIFT));
+    const { words, firstWord } = this;
+    const end = firstWord + LARGE_PREDICTIONS_WORD + (KINDS << LARGE_PREDICTIONS_SHIFT);
+    words.fill(0, firstWord + LOAD_PREDICTIONS_WORD, end);
     this.tables.forget();
     this.loads.forget();
     this.stores.forget();
@@ -96,8 +104,8 @@ export class FastPath {
     const paths = [this.loads, this.stores, this.fetches];
     const isKnown = paths.every((path) => path.isKnown);
     // Virtual CPUs of one physical CPU share this word.
-    if (isKnown) this.words[LARGE_TRANSLATIONS_WORD] |= ACCESSES_WATCHED;
-    else this.words[LARGE_TRANSLATIONS_WORD] += FAST_PATH_OFF;
+    if (isKnown) this.words[this.largeAt] |= ACCESSES_WATCHED;
+    else this.words[this.largeAt] += FAST_PATH_OFF;
     if (isKnown) for (const path of paths) path.watch(attribution, this.parts);
     this.contextChanged();
     return isKnown;
@@ -115,13 +123,13 @@ export class FastPath {
 
   /** Event: from now on every access takes the general path, which counts what it does in each structure. */
   turnOff(): void {
-    this.words[LARGE_TRANSLATIONS_WORD] += FAST_PATH_OFF;
+    this.words[this.largeAt] += FAST_PATH_OFF;
     this.contextChanged();
   }
 
   /** Event: the CPU enters a guest (true), or leaves it. In a guest every access takes the general path. */
   guestChanged(isEntered: boolean): void {
-    this.words[LARGE_TRANSLATIONS_WORD] += isEntered ? FAST_PATH_OFF : -FAST_PATH_OFF;
+    this.words[this.largeAt] += isEntered ? FAST_PATH_OFF : -FAST_PATH_OFF;
     this.contextChanged();
   }
 
@@ -132,7 +140,7 @@ export class FastPath {
   refuseAddresses(refused: boolean): void {
     if (refused === this.refusesAddresses) return;
     this.refusesAddresses = refused;
-    this.words[LARGE_TRANSLATIONS_WORD] += refused ? FAST_PATH_OFF : -FAST_PATH_OFF;
+    this.words[this.largeAt] += refused ? FAST_PATH_OFF : -FAST_PATH_OFF;
   }
 
   /**
@@ -143,7 +151,7 @@ export class FastPath {
     const { words } = this;
     const place = tlb.firstPlace + slot;
     for (let kind = 0; kind < KINDS; kind++) {
-      const at = LOAD_PREDICTIONS_WORD + (kind << PREDICTIONS_SHIFT) + ((la >>> 12) & PREDICTIONS_MASK);
+      const at = this.predictionOf(kind, la);
       if (words[at] === place) words[at] = 0;
     }
     if (tlb.sizeOf(slot) !== SIZE_4K) this.largeSlotFilled(la, tlb, slot);
@@ -153,7 +161,7 @@ export class FastPath {
     const { words } = this;
     const number = (la / SIZE_BYTES[tlb.sizeOf(slot)]) | 0;
     for (let kind = 0; kind < KINDS; kind++) {
-      const first = LARGE_PREDICTIONS_WORD + (kind << LARGE_PREDICTIONS_SHIFT);
+      const first = this.firstWord + LARGE_PREDICTIONS_WORD + (kind << LARGE_PREDICTIONS_SHIFT);
       const at = first + (number & LARGE_PREDICTIONS_MASK);
       if (words[at] === tlb.firstPlace + slot) words[at] = 0;
     }
@@ -182,6 +190,11 @@ export class FastPath {
     const { words } = this;
     const place = tlb.firstPlace + slot;
     if (kind === KIND_STORE) words[(place << WORD_SHIFT) | WORD_ATTRIBUTES] |= ATTRIBUTE_STORES;
-    words[LOAD_PREDICTIONS_WORD + (kind << PREDICTIONS_SHIFT) + ((la >>> 12) & PREDICTIONS_MASK)] = place;
+    words[this.predictionOf(kind, la)] = place;
+  }
+
+  /** The word of the prediction of accesses of `kind` to the 4 KiB page of `la`. */
+  private predictionOf(kind: number, la: number): number {
+    return this.firstWord + LOAD_PREDICTIONS_WORD + (kind << PREDICTIONS_SHIFT) + ((la >>> 12) & PREDICTIONS_MASK);
   }
 }

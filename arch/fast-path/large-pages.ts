@@ -8,13 +8,14 @@
 import * as translation from "../isa/translation.ts";
 import * as layout from "../tlb/cpu-arrays.ts";
 import type { AccessPathParts } from "./access-path-parts.ts";
-import { IndexedTlb } from "./indexed-tlb.ts";
+import type { IndexedTlb } from "./indexed-tlb.ts";
 import type { KnownChunks } from "./known-chunks.ts";
 import { type LargeAccess, LargeWalk } from "./large-walk.ts";
 import { PagePieces } from "./page-pieces.ts";
+import { indexedTlb, pathTlb } from "./path-tlbs.ts";
 import type { Permissions } from "./permissions.ts";
 import * as results from "./results.ts";
-import { TreeTlb } from "./tree-tlb.ts";
+import type { TreeTlb } from "./tree-tlb.ts";
 import type { UnflushedPath } from "./unflushed-path.ts";
 
 // The module's own constants, which V8 folds into the code (README.md, "Constants").
@@ -45,9 +46,12 @@ export class LargePages {
   private readonly requestCell: number;
   private readonly permissions: Permissions;
   private readonly largeWalk: LargeWalk;
+  /** The first word of what the CPU has of the arrays. */
+  private readonly base: number;
   private readonly cells: Float64Array;
   private readonly words: Int32Array;
-  private readonly clock: Float64Array;
+  private readonly clocks: Float64Array;
+  private readonly cpu: number;
   private readonly knownChunks: KnownChunks;
   /** Whether its pages are of 1 GiB: such a page lies in many chunks of memory, and who accesses its data asks whether there is one. */
   private readonly isHuge: boolean;
@@ -70,11 +74,10 @@ export class LargePages {
   /** @param piecesHere pieces of larger pages that are among the entries of this size in the second level */
   constructor(access: LargeAccess, parts: AccessPathParts, piecesHere: PagePieces | null = null) {
     const { kind, size, first, second } = access;
-    const { arrays, clock, preset } = parts;
+    const { arrays, clocks, cpu, preset } = parts;
     this.requestCell = REQUESTED_LARGE_CELL + size - SIZE_2M;
-    this.first =
-      first === null ? null : new (first.replacement.isTree ? TreeTlb : IndexedTlb)(first, arrays, this.requestCell);
-    this.second = second === null ? null : new IndexedTlb(second, arrays, this.requestCell);
+    this.first = first === null ? null : pathTlb(first, arrays, this.requestCell);
+    this.second = second === null ? null : indexedTlb(second, arrays, this.requestCell);
     this.pieces = access.pieces === null ? null : new PagePieces(access, access.pieces, this, parts);
     this.piecesHere = piecesHere;
     this.firstCount = (first?.sizeAt ?? 0) + size;
@@ -83,14 +86,16 @@ export class LargePages {
     this.largeWalk = new LargeWalk(access, parts);
     this.cells = arrays.cells;
     this.words = arrays.words;
-    this.clock = clock;
+    this.base = arrays.firstWord;
+    this.clocks = clocks;
+    this.cpu = cpu;
     this.knownChunks = access.knownChunks;
     this.isHuge = size === SIZE_1G;
     this.isStore = kind === KIND_STORE;
     this.sizes = (size << ATTRIBUTE_SIZE_SHIFT) | (size << TR_SIZE_SHIFT);
     this.pageMask = SIZE_BYTES[size] / 4096 - 1;
     this.tagStep = size * TAG_SIZE_STEP;
-    this.predictionsWord = LARGE_PREDICTIONS_WORD + (kind << LARGE_PREDICTIONS_SHIFT);
+    this.predictionsWord = arrays.firstWord + LARGE_PREDICTIONS_WORD + (kind << LARGE_PREDICTIONS_SHIFT);
     this.fillAttribute = kind === KIND_STORE ? ATTRIBUTE_STORES : 0;
     this.hitsCell = access.hitsCell;
     this.secondLevelHitsCell = access.secondLevelHitsCell;
@@ -140,7 +145,7 @@ export class LargePages {
     const { words, first } = this;
     if (first === null || words[this.firstCount] === 0) return MISSED;
     const ofSize = this.numberOf(largeNumber);
-    const place = first.find(ofSize);
+    const place = first.find(this.base, ofSize);
     return place === 0 ? MISSED : this.hit(largeNumber, place, number) | 0;
   }
 
@@ -149,7 +154,7 @@ export class LargePages {
     const { words, second } = this;
     if (second === null || words[this.secondCount] === 0) return MISSED;
     const ofSize = this.numberOf(largeNumber);
-    const place = second.find(ofSize);
+    const place = second.find(this.base, ofSize);
     return place === 0 ? MISSED : this.hitSecond(ofSize, place, number) | 0;
   }
 
@@ -184,7 +189,7 @@ export class LargePages {
   private fillBoth(number: number, largeNumber: number, base: number): number {
     const { attributes } = this.largeWalk;
     const ofSize = this.numberOf(largeNumber);
-    if (this.second !== null) this.second.insert(ofSize, base, attributes);
+    if (this.second !== null) this.second.insert(this.base, ofSize, base, attributes);
     else this.pieces?.insert(number, largeNumber, base, attributes);
     return this.fill(ofSize, base, attributes);
   }
@@ -213,9 +218,9 @@ export class LargePages {
 
   /** What a hit of the first level does. Returns `frame`. */
   private use(place: number, frame: number): number {
-    (this.first as TreeTlb | IndexedTlb).use(place);
+    (this.first as TreeTlb | IndexedTlb).use(this.base, place);
     this.cells[this.hitsCell]++;
-    this.clock[0] += this.accessCycles;
+    this.clocks[this.cpu] += this.accessCycles;
     return frame;
   }
 
@@ -254,9 +259,9 @@ export class LargePages {
 
   /** What a hit of the second level does. Returns the place that it fills in the first. */
   private useSecond(ofSize: number, place: number): number {
-    (this.second as IndexedTlb).use(place);
+    (this.second as IndexedTlb).use(this.base, place);
     this.cells[this.secondLevelHitsCell]++;
-    this.clock[0] += this.secondLevelHitCycles;
+    this.clocks[this.cpu] += this.secondLevelHitCycles;
     return this.fill(ofSize, this.words[((place << WORD_SHIFT) + WORD_FRAME) | 0], this.allowedAttributes);
   }
 
@@ -285,7 +290,7 @@ export class LargePages {
 
   /** Puts a translation into the first level, and predicts it. Returns its place. */
   private fill(ofSize: number, base: number, attributes: number): number {
-    const place = (this.first as TreeTlb | IndexedTlb).insert(ofSize, base, attributes | this.fillAttribute);
+    const place = (this.first as TreeTlb | IndexedTlb).insert(this.base, ofSize, base, attributes | this.fillAttribute);
     this.words[(this.predictionsWord + (ofSize & LARGE_PREDICTIONS_MASK)) | 0] = place;
     return place;
   }

@@ -80,7 +80,8 @@ export class LargeWalk {
   private readonly withoutAbove: number;
   private readonly cells: Float64Array;
   private readonly words: Int32Array;
-  private readonly clock: Float64Array;
+  private readonly clocks: Float64Array;
+  private readonly cpu: number;
   private readonly mode: PagingMode;
   private readonly memory: PhysicalMemory;
   private readonly knownChunks: KnownChunks;
@@ -110,7 +111,7 @@ export class LargeWalk {
 
   constructor(access: LargeAccess, parts: AccessPathParts) {
     const { kind, size, permissions, hitsCell, accessCycles, knownChunks } = access;
-    const { arrays, clock, structures, mode, memory, walkCaches, preset } = parts;
+    const { arrays, clocks, cpu, structures, mode, memory, walkCaches, preset } = parts;
     const level = size + 1;
     const above = structures.ofLevel(level + 1);
     this.permissions = permissions;
@@ -119,7 +120,8 @@ export class LargeWalk {
     this.withoutAbove = above === null ? NOT_CACHED : GENERAL;
     this.cells = arrays.cells;
     this.words = arrays.words;
-    this.clock = clock;
+    this.clocks = clocks;
+    this.cpu = cpu;
     this.mode = mode;
     this.memory = memory;
     this.knownChunks = knownChunks;
@@ -132,9 +134,9 @@ export class LargeWalk {
     this.aboveBytes = LEVEL_BYTES[level + 1];
     this.accessCycles = accessCycles;
     this.walkCycles = preset.costs.walk.value;
-    this.walksCell = COUNTERS_CELL + counters.COUNT_WALK + kind * 3 + size;
+    this.walksCell = arrays.firstCell + COUNTERS_CELL + counters.COUNT_WALK + kind * 3 + size;
     this.accessesCell = hitsCell;
-    this.walkCyclesCell = COUNTERS_CELL + counters.COUNT_WALK_CYCLES + kind;
+    this.walkCyclesCell = arrays.firstCell + COUNTERS_CELL + counters.COUNT_WALK_CYCLES + kind;
   }
 
   /** Begins another context: the next walk looks the entry above up. */
@@ -170,7 +172,7 @@ export class LargeWalk {
       this.logs.use(abovePlace);
     }
     const cycles = this.walkCycles + this.walkCaches.fetch((tableFrame >>> 0) * 64 + (index >> 3));
-    this.clock[0] += cycles + this.accessCycles;
+    this.clocks[this.cpu] += cycles + this.accessCycles;
     cells[this.walkCyclesCell] += cycles;
     cells[this.walksCell]++;
     cells[this.accessesCell]++;

@@ -55,8 +55,9 @@ export class LeafWalk {
   private readonly logs: LruLogs | null;
   private readonly cells: Float64Array;
   private readonly words: Int32Array;
-  /** The CPU's clock, in cycles. */
-  private readonly clock: Float64Array;
+  /** The clocks of all CPUs, in cycles, and which is the CPU's. */
+  private readonly clocks: Float64Array;
+  private readonly cpu: number;
   private readonly mode: PagingMode;
   private readonly memory: PhysicalMemory;
   private readonly directory: PhysicalMemory["directory"];
@@ -84,7 +85,7 @@ export class LeafWalk {
     pdes: Tlb | null,
     accessCycles: number,
     knownChunks: KnownChunks,
-    { arrays, clock, mode, memory, walkCaches, preset, tables }: WalkParts,
+    { arrays, clocks, cpu, mode, memory, walkCaches, preset, tables }: WalkParts,
   ) {
     // What walks from above the PDE use comes first, as in `ReplacementState`.
     this.words = arrays.words;
@@ -96,10 +97,11 @@ export class LeafWalk {
     this.mode = mode;
     this.knownChunks = knownChunks;
     this.kind = kind;
-    this.clock = clock;
+    this.clocks = clocks;
+    this.cpu = cpu;
     this.accessCycles = accessCycles;
-    this.walksCell = COUNTERS_CELL + counters.COUNT_FAST_WALK + kind;
-    this.walkCyclesCell = COUNTERS_CELL + counters.COUNT_WALK_CYCLES + kind;
+    this.walksCell = arrays.firstCell + COUNTERS_CELL + counters.COUNT_FAST_WALK + kind;
+    this.walkCyclesCell = arrays.firstCell + COUNTERS_CELL + counters.COUNT_WALK_CYCLES + kind;
     this.walkCaches = walkCaches;
     this.walkCycles = preset.costs.walk.value;
     this.logs = pdes?.replacement.logs ?? null;
@@ -222,7 +224,7 @@ export class LeafWalk {
 
   /** Counts a walk of some cycles, and pays for it and for the access. */
   count(cycles: number): void {
-    this.clock[0] += cycles + this.accessCycles;
+    this.clocks[this.cpu] += cycles + this.accessCycles;
     this.cells[this.walkCyclesCell] += cycles;
     this.cells[this.walksCell]++;
   }

@@ -8,8 +8,9 @@ import * as translation from "../isa/translation.ts";
 import * as layout from "../tlb/cpu-arrays.ts";
 import type { Tlb } from "../tlb/tlb.ts";
 import type { AccessPathParts } from "./access-path-parts.ts";
-import { IndexedTlb } from "./indexed-tlb.ts";
+import type { IndexedTlb } from "./indexed-tlb.ts";
 import type { LargeAccess, PiecesHome } from "./large-walk.ts";
+import { indexedTlb } from "./path-tlbs.ts";
 import type { Permissions } from "./permissions.ts";
 import * as results from "./results.ts";
 
@@ -42,24 +43,28 @@ export class PagePieces {
   private readonly inPiece: number;
   private readonly pieceInPage: number;
   private readonly permissions: Permissions;
+  /** The first word of what the CPU has of the arrays. */
+  private readonly base: number;
   private readonly cells: Float64Array;
   private readonly words: Int32Array;
-  private readonly clock: Float64Array;
+  private readonly clocks: Float64Array;
+  private readonly cpu: number;
   private readonly secondLevelHitsCell: number;
   private readonly secondLevelHitCycles: number;
   /** Attributes of the piece that was found allowed last. */
   private allowedAttributes = NO_ATTRIBUTES;
 
-  constructor(access: LargeAccess, home: PiecesHome, pages: PathOfPages, { arrays, clock, preset }: AccessPathParts) {
+  constructor(
+    access: LargeAccess,
+    home: PiecesHome,
+    pages: PathOfPages,
+    { arrays, clocks, cpu, preset }: AccessPathParts,
+  ) {
     const { tlb, size } = home;
     this.pages = pages;
     this.tlb = tlb;
     this.isSmall = size === SIZE_4K;
-    this.second = new IndexedTlb(
-      tlb,
-      arrays,
-      this.isSmall ? REQUESTED_PAGE_CELL : REQUESTED_LARGE_CELL + size - SIZE_2M,
-    );
+    this.second = indexedTlb(tlb, arrays, this.isSmall ? REQUESTED_PAGE_CELL : REQUESTED_LARGE_CELL + size - SIZE_2M);
     this.ofPiece = size << ATTRIBUTE_SIZE_SHIFT;
     this.ofPage = access.size << ATTRIBUTE_SIZE_SHIFT;
     this.sizes = this.ofPiece | (access.size << TR_SIZE_SHIFT);
@@ -68,7 +73,9 @@ export class PagePieces {
     this.permissions = access.permissions;
     this.cells = arrays.cells;
     this.words = arrays.words;
-    this.clock = clock;
+    this.base = arrays.firstWord;
+    this.clocks = clocks;
+    this.cpu = cpu;
     this.secondLevelHitsCell = access.secondLevelHitsCell;
     this.secondLevelHitCycles = access.accessCycles + preset.costs.secondLevelHit.value;
   }
@@ -85,9 +92,9 @@ export class PagePieces {
     const attributes = words[(record + WORD_ATTRIBUTES) | 0];
     if (attributes !== this.allowedAttributes && !this.allows(place)) return GENERAL;
     const first = words[(record + WORD_FRAME) | 0];
-    this.second.use(place);
+    this.second.use(this.base, place);
     cells[this.secondLevelHitsCell]++;
-    this.clock[0] += this.secondLevelHitCycles;
+    this.clocks[this.cpu] += this.secondLevelHitCycles;
     const ofPage = (this.allowedAttributes & ~ENTRY_SIZE) | this.ofPage;
     this.pages.fillFromPiece(number, largeNumber, (first - (number & this.pieceInPage)) | 0, ofPage, place);
     return (first + (number & this.inPiece)) | 0;
@@ -100,7 +107,12 @@ export class PagePieces {
    */
   insert(number: number, largeNumber: number, base: number, attributes: number): void {
     const first = (base + (number & this.pieceInPage)) | 0;
-    this.second.insert(this.isSmall ? number : largeNumber, first, (attributes & ~ENTRY_SIZE) | this.ofPiece);
+    this.second.insert(
+      this.base,
+      this.isSmall ? number : largeNumber,
+      first,
+      (attributes & ~ENTRY_SIZE) | this.ofPiece,
+    );
     this.tlb.mayHoldPieces = true;
   }
 

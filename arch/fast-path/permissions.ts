@@ -51,7 +51,7 @@ export class Permissions {
     this.words = arrays.words;
     this.further = arrays.further;
     this.memory = memory;
-    this.rulesWord = RULES_WORD + 4 * kind;
+    this.rulesWord = arrays.firstWord + RULES_WORD + 4 * kind;
   }
 
   /** Begins another context: nothing is known to be allowed, and only global translations may be, until `pcid` is set. */

@@ -10,12 +10,13 @@ import * as layout from "../tlb/cpu-arrays.ts";
 import type { Tlb } from "../tlb/tlb.ts";
 import type { TlbsOfKind } from "../tlb/tlb-hierarchy.ts";
 import type { WalkParts } from "./access-path-parts.ts";
-import { IndexedTlb } from "./indexed-tlb.ts";
+import type { IndexedTlb } from "./indexed-tlb.ts";
 import type { KnownChunks } from "./known-chunks.ts";
 import { LeafWalk } from "./leaf-walk.ts";
+import { indexedTlb, pathTlb } from "./path-tlbs.ts";
 import { Permissions } from "./permissions.ts";
 import * as results from "./results.ts";
-import { TreeTlb } from "./tree-tlb.ts";
+import type { TreeTlb } from "./tree-tlb.ts";
 import type { UnflushedPath } from "./unflushed-path.ts";
 import { UpperWalk } from "./upper-walk.ts";
 
@@ -39,8 +40,9 @@ export class SmallPages {
   readonly permissions: Permissions;
   /** The first-level TLB of small pages. */
   readonly first: TreeTlb | IndexedTlb;
-  /** The CPU's clock, and what a hit of the first level adds to it. */
-  readonly clock: Float64Array;
+  /** The clocks of all CPUs, which is the CPU's, and what a hit of the first level adds to it. */
+  readonly clocks: Float64Array;
+  protected readonly cpu: number;
   readonly accessCycles: number;
   /**
    * What a flush attribution has to see of small pages. The property is added when one begins to watch, and never set otherwise:
@@ -48,6 +50,8 @@ export class SmallPages {
    */
   declare unflushed?: UnflushedPath;
   protected readonly kind: number;
+  /** The first word of what the CPU has of the arrays. */
+  protected readonly base: number;
   protected readonly cells: Float64Array;
   protected readonly words: Int32Array;
   /** Words of the numbers of small pages in the TLBs of the first level and of the second. */
@@ -71,27 +75,29 @@ export class SmallPages {
   private readonly fillAttribute: number;
 
   constructor(kind: number, ofKind: TlbsOfKind, knownChunks: KnownChunks, parts: WalkParts) {
-    const { arrays, clock, structures, memory, preset } = parts;
+    const { arrays, clocks, cpu, structures, memory, preset } = parts;
     const { load, store, fetch, secondLevelHit } = preset.costs;
     const [first] = ofKind.first[SIZE_4K];
     const second = ofKind.second[SIZE_4K];
     this.accessCycles = [load, store, fetch][kind].value;
     this.permissions = new Permissions(kind, arrays, memory);
     // What walks use side by side, as in `ReplacementState`.
-    this.first = first.replacement.isTree ? new TreeTlb(first, arrays) : new IndexedTlb(first, arrays);
+    this.first = pathTlb(first, arrays);
     this.words = arrays.words;
+    this.base = arrays.firstWord;
     this.cells = arrays.cells;
-    this.second = new IndexedTlb(second[0] ?? first, arrays);
-    this.other = second.length === SECOND_MAX ? new IndexedTlb(second[1], arrays) : null;
+    this.second = indexedTlb(second[0] ?? first, arrays);
+    this.other = second.length === SECOND_MAX ? indexedTlb(second[1], arrays) : null;
     this.leafWalk = new LeafWalk(kind, this.permissions, structures.ofLevel(2), this.accessCycles, knownChunks, parts);
     this.upperWalk = new UpperWalk(this.leafWalk, knownChunks, parts);
-    this.predictionsWord = LOAD_PREDICTIONS_WORD + (kind << PREDICTIONS_SHIFT);
+    this.predictionsWord = arrays.firstWord + LOAD_PREDICTIONS_WORD + (kind << PREDICTIONS_SHIFT);
     this.fillAttribute = kind === KIND_STORE ? ATTRIBUTE_STORES : 0;
     this.kind = kind;
-    this.clock = clock;
+    this.clocks = clocks;
+    this.cpu = cpu;
     this.secondLevelHitCycles = this.accessCycles + secondLevelHit.value;
-    this.hitsCell = COUNTERS_CELL + counters.COUNT_ACCESS + kind;
-    this.secondLevelHitsCell = COUNTERS_CELL + counters.COUNT_FAST_SECOND_LEVEL_HIT + kind;
+    this.hitsCell = arrays.firstCell + COUNTERS_CELL + counters.COUNT_ACCESS + kind;
+    this.secondLevelHitsCell = arrays.firstCell + COUNTERS_CELL + counters.COUNT_FAST_SECOND_LEVEL_HIT + kind;
     this.firstCount = first.sizeAt + SIZE_4K;
     this.secondCount = (second[0] ?? first).sizeAt + SIZE_4K;
     this.otherCount = (second[1] ?? first).sizeAt + SIZE_4K;
@@ -102,14 +108,19 @@ export class SmallPages {
   touch(place: number): number {
     this.use(place);
     this.cells[this.hitsCell]++;
-    this.clock[0] += this.accessCycles;
+    this.clocks[this.cpu] += this.accessCycles;
     return this.words[((place << WORD_SHIFT) + WORD_FRAME) | 0];
   }
 
   /** Records a hit of the first level at `place` for the replacement policy, and for an attribution. */
   use(place: number): void {
-    this.first.use(place);
+    this.first.use(this.base, place);
     if (this.unflushed !== undefined) this.unflushed.hitFirst(place);
+  }
+
+  /** Whether it takes no look at an entry of the first level to say that it does not have a page. */
+  isAbsentInFirst(number: number): boolean {
+    return this.first.isAbsent(this.base, number);
   }
 
   /** The place that is predicted for a small page. */
@@ -130,14 +141,14 @@ export class SmallPages {
   /** A translation that the first level does not hold. */
   protected translateInSecond(number: number): number {
     const { second } = this;
-    const place = second.find(number);
+    const place = second.find(this.base, number);
     if (place !== 0) return this.hitSecond(number, place, second) | 0;
     if (this.other !== null) return this.translateInOther(number, this.other) | 0;
     return this.walk(number, second) | 0;
   }
 
   private translateInOther(number: number, other: IndexedTlb): number {
-    const place = other.find(number);
+    const place = other.find(this.base, number);
     if (place !== 0) return this.hitSecond(number, place, other) | 0;
     return this.walk(number, this.homeOf(number)) | 0;
   }
@@ -152,9 +163,9 @@ export class SmallPages {
     const { words, cells, permissions } = this;
     const attributes = words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0];
     if (attributes !== permissions.allowedAttributes) return this.hitOtherAttributes(number, place, tlb) | 0;
-    tlb.use(place);
+    tlb.use(this.base, place);
     cells[this.secondLevelHitsCell]++;
-    this.clock[0] += this.secondLevelHitCycles;
+    this.clocks[this.cpu] += this.secondLevelHitCycles;
     return this.fill(number, words[((place << WORD_SHIFT) + WORD_FRAME) | 0], attributes) | 0;
   }
 
@@ -193,13 +204,13 @@ export class SmallPages {
   /** Puts the translation of the last walk to a small page into `tlb` of the second level and into the first. Returns `frame`. */
   protected fillBoth(number: number, frame: number, tlb: IndexedTlb): number {
     const attributes = this.permissions.pteAttributes;
-    tlb.insert(number, frame, attributes);
+    tlb.insert(this.base, number, frame, attributes);
     return this.fill(number, frame, attributes) | 0;
   }
 
   /** Puts a translation that is known to allow the access into the first level, and predicts it. Returns `frame`. */
   private fill(number: number, frame: number, attributes: number): number {
-    const place = this.first.insert(number, frame, attributes | this.fillAttribute);
+    const place = this.first.insert(this.base, number, frame, attributes | this.fillAttribute);
     this.words[((number & PREDICTIONS_MASK) + this.predictionsWord) | 0] = place;
     return frame;
   }

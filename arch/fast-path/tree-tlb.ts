@@ -5,20 +5,21 @@
 
 import type { CpuArrays } from "../tlb/cpu-arrays.ts";
 import * as layout from "../tlb/cpu-arrays.ts";
-import { TREE_WAYS } from "../tlb/replacement-state.ts";
+import { TREE_ROOT_WORD, TREE_WAYS } from "../tlb/replacement-state.ts";
 import type { Tlb } from "../tlb/tlb.ts";
+import { countAs, countOne, takeEmptySlot } from "./empty-slots.ts";
 
 // The module's own constants, which V8 folds into the code (README.md, "Constants").
-const { ATTRIBUTE_SIZE_SHIFT, CELL_SHIFT, RECORD_CELLS, REQUESTED_PAGE_CELL, SET_HELD } = layout;
+const { ATTRIBUTE_SIZE_SHIFT, CELL_SHIFT, RECORD_CELLS, SET_HELD, SET_SHIFT } = layout;
 const { WORD_ATTRIBUTES, WORD_FRAME, WORD_SHIFT } = layout;
 /** The attributes that are an entry's size. */
 const SIZE = 3 << ATTRIBUTE_SIZE_SHIFT;
 const WAYS = TREE_WAYS;
+const TREE_ROOT = TREE_ROOT_WORD;
 const WAYS_SHIFT = 31 - Math.clz32(WAYS);
 
-/** The TLB, for pages of one size. Page numbers are bits 19:0 of them. */
+/** The TLB, for pages of one size, which CPUs have in common as they have an `IndexedTlb`. Page numbers are bits 19:0 of them. */
 export class TreeTlb {
-  private readonly tlb: Tlb;
   /** Cell with the tag of the page that is asked for: `REQUESTED_PAGE_CELL`, or that of larger pages. */
   private readonly requestCell: number;
   private readonly cells: Float64Array;
@@ -29,87 +30,89 @@ export class TreeTlb {
   private readonly hashShift: number;
   private readonly hashMask: number;
   private readonly markShift: number;
-  /** Word of what set 0 holds. */
-  private readonly heldWord: number;
-  private readonly rootsAt: number;
-  private readonly pairsAt: number;
+  /** Word of the row of set 0. */
+  private readonly setsAt: number;
   /** Word of the marks of set 0 (`ReplacementState.marksAt`). */
   private readonly marksWord: number;
-  /** Byte of the mark of place 0, if it were part of this TLB. */
-  private readonly marksByte: number;
+  /** Words of the numbers of entries of size 0. */
+  private readonly sizeAt: number;
 
-  constructor(tlb: Tlb, arrays: CpuArrays, requestCell: number = REQUESTED_PAGE_CELL) {
-    this.tlb = tlb;
+  constructor(tlb: Tlb, arrays: CpuArrays, requestCell: number) {
     this.requestCell = requestCell;
     this.cells = arrays.cells;
     this.words = arrays.words;
     this.bytes = arrays.bytes;
-    this.firstPlace = tlb.firstPlace;
+    this.firstPlace = tlb.firstPlace - arrays.firstPlace;
     this.lowMask = tlb.lowMask;
     this.hashShift = tlb.hashShift;
     this.hashMask = tlb.hashMask;
     this.markShift = tlb.markShift;
-    this.heldWord = tlb.setsAt | SET_HELD;
-    this.rootsAt = tlb.replacement.rootsAt;
-    this.pairsAt = tlb.replacement.pairsAt;
-    this.marksWord = tlb.replacement.marksAt >> 2;
-    this.marksByte = tlb.replacement.marksAt - tlb.firstPlace;
+    this.setsAt = tlb.setsAt - arrays.firstWord;
+    this.marksWord = (tlb.replacement.marksAt >> 2) - arrays.firstWord;
+    this.sizeAt = tlb.sizeAt - arrays.firstWord;
   }
 
   /** The place of the page in the request cell, which has this number; 0 when it is not there. */
-  find(number: number): number {
-    if (this.isAbsent(number)) return 0;
-    return this.findInSet((number & this.lowMask) ^ ((number >>> this.hashShift) & this.hashMask)) | 0;
+  find(base: number, number: number): number {
+    if (this.isAbsent(base, number)) return 0;
+    return this.findInSet(base, (number & this.lowMask) ^ ((number >>> this.hashShift) & this.hashMask)) | 0;
   }
 
   /** Whether the marks alone say that no page with this number is there. */
-  isAbsent(number: number): boolean {
+  isAbsent(base: number, number: number): boolean {
     // All four marks at once: a byte becomes 0 where it is the mark of the page asked for.
     const mark = Math.imul((number >>> this.markShift) & 255, 0x01010101);
     const set = (number & this.lowMask) ^ ((number >>> this.hashShift) & this.hashMask);
-    const marks = this.words[(this.marksWord + set) | 0] ^ mark;
+    const marks = this.words[(this.marksWord + base + set) | 0] ^ mark;
     return ((marks - 0x01010101) & ~marks & 0x80808080) === 0;
   }
 
   /** Records a hit of `place` for the replacement policy. */
-  use(place: number): void {
-    const { words } = this;
-    words[(this.rootsAt + (place & ~3)) | 0] = place;
-    words[(this.pairsAt + (place & ~1)) | 0] = place;
+  use(base: number, place: number): void {
+    const slot = (place - this.firstPlace - (base >> WORD_SHIFT)) | 0;
+    useInTree(this.words, (this.setsAt + base + (slot & -WAYS)) | 0, place);
   }
 
   /**
    * Puts in the translation of the page in the request cell, a page of memory below frame 2^31, in place of the one that the
    * policy evicts. Returns its place.
    */
-  insert(number: number, frame: number, attributes: number): number {
-    const { words, cells } = this;
+  insert(base: number, number: number, frame: number, attributes: number): number {
+    const { words } = this;
     const set = (number & this.lowMask) ^ ((number >>> this.hashShift) & this.hashMask);
-    if (words[(this.heldWord + (set << WAYS_SHIFT)) | 0] !== WAYS)
-      return this.insertInEmptySlot(number, frame, attributes) | 0;
+    const row = (this.setsAt + base + (set << SET_SHIFT)) | 0;
+    if (words[(row + SET_HELD) | 0] !== WAYS)
+      return this.insertInEmptySlot(base, number, frame, attributes, set, row) | 0;
     // The victim is the place not used last of the pair not used last.
-    const root = (this.rootsAt + this.firstPlace + (set << WAYS_SHIFT)) | 0;
-    const place = words[(this.pairsAt + ((words[root] ^ 2) & ~1)) | 0] ^ 1;
-    if (((words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] ^ attributes) & SIZE) !== 0)
-      this.recount(place, attributes);
-    words[root] = place;
-    words[(this.pairsAt + (place & ~1)) | 0] = place;
-    this.bytes[(this.marksByte + place) | 0] = number >>> this.markShift;
+    const place = words[(row + ((words[(row + TREE_ROOT) | 0] ^ 2) & 2)) | 0] ^ 1;
+    const before = words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0];
+    if (((before ^ attributes) & SIZE) !== 0) countAs(words, base, this.sizeAt, before, attributes);
+    return this.write(base, number, frame, attributes, set, row, place) | 0;
+  }
+
+  /** Writes the entry at `place`, which counts as used. Returns the place. */
+  private write(
+    base: number,
+    number: number,
+    frame: number,
+    attributes: number,
+    set: number,
+    row: number,
+    place: number,
+  ): number {
+    const { words, cells } = this;
+    useInTree(words, row, place);
+    this.bytes[(((this.marksWord + base + set) << 2) + (place & (WAYS - 1))) | 0] = number >>> this.markShift;
     cells[place << CELL_SHIFT] = cells[this.requestCell];
     words[((place << WORD_SHIFT) + WORD_FRAME) | 0] = frame;
     words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] = attributes;
     return place;
   }
 
-  /** Counts an entry, in place of which another goes, as one of the other's size. */
-  private recount(place: number, attributes: number): void {
-    this.tlb.countAs(place - this.firstPlace, (attributes & SIZE) >> ATTRIBUTE_SIZE_SHIFT);
-  }
-
-  private findInSet(set: number): number {
+  private findInSet(base: number, set: number): number {
     const { cells } = this;
     const page = cells[this.requestCell];
-    const first = (this.firstPlace + (set << WAYS_SHIFT)) | 0;
+    const first = (this.firstPlace + (base >> WORD_SHIFT) + (set << WAYS_SHIFT)) | 0;
     const cell = first << CELL_SHIFT;
     if (cells[cell] === page) return first;
     if (cells[cell + RECORD_CELLS] === page) return (first + 1) | 0;
@@ -117,12 +120,23 @@ export class TreeTlb {
     return cells[cell + 3 * RECORD_CELLS] === page ? (first + 3) | 0 : 0;
   }
 
-  private insertInEmptySlot(number: number, frame: number, attributes: number): number {
-    const { words } = this;
-    const size = (attributes >> ATTRIBUTE_SIZE_SHIFT) & 3;
-    const place = this.firstPlace + this.tlb.insert(this.cells[this.requestCell], number, 0, size, 0, 0);
-    words[(place << WORD_SHIFT) | WORD_FRAME] = frame;
-    words[(place << WORD_SHIFT) | WORD_ATTRIBUTES] = attributes;
-    return place;
+  private insertInEmptySlot(
+    base: number,
+    number: number,
+    frame: number,
+    attributes: number,
+    set: number,
+    row: number,
+  ): number {
+    const first = (this.firstPlace + (base >> WORD_SHIFT) + (set << WAYS_SHIFT)) | 0;
+    const place = takeEmptySlot(this.cells, this.words, row, first, WAYS) | 0;
+    countOne(this.words, base, this.sizeAt, attributes);
+    return this.write(base, number, frame, attributes, set, row, place) | 0;
   }
+}
+
+/** Records a use of `place` in the tree of its set. @param row word of the set's row */
+function useInTree(words: Int32Array, row: number, place: number): void {
+  words[(row + TREE_ROOT) | 0] = place;
+  words[(row + (place & 2)) | 0] = place;
 }

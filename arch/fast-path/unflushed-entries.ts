@@ -1,6 +1,7 @@
 /**
  * Where the TLBs without flushes (arch/tlb/flush-attribution.ts) have the translations of pages of one size, for one kind of access, and
- * whether these are the ones that the real TLBs have. `real` is a place of the real TLBs, `place` one of these.
+ * whether these are the ones that the real TLBs have. `real` is a place of the real TLBs, counted from the
+ * first of the CPU's, `place` one of these.
  */
 
 import type { PagingMode } from "../isa/paging-mode.ts";
@@ -10,8 +11,9 @@ import * as layout from "../tlb/cpu-arrays.ts";
 import type { FlushAttribution } from "../tlb/flush-attribution.ts";
 import type { FlushNotes } from "../tlb/flush-notes.ts";
 import type { Tlb } from "../tlb/tlb.ts";
-import { IndexedTlb } from "./indexed-tlb.ts";
-import { TreeTlb } from "./tree-tlb.ts";
+import type { IndexedTlb } from "./indexed-tlb.ts";
+import { indexedTlb, pathTlb } from "./path-tlbs.ts";
+import type { TreeTlb } from "./tree-tlb.ts";
 
 // The module's own constants, which V8 folds into the code (README.md, "Constants").
 const { SIZE_2M, SIZE_4K, TR_GLOBAL, TR_MASK, TR_SIZE_SHIFT } = translation;
@@ -20,6 +22,8 @@ const { REQUESTED_LARGE_CELL, REQUESTED_PAGE_CELL, WORD_ATTRIBUTES, WORD_FRAME, 
 
 /** The attribute of the page's size in the page tables: a piece of a larger page has another. */
 const SIZE_OF_PAGE = 3 << TR_SIZE_SHIFT;
+/** The first word of what these TLBs have of their arrays, which are theirs alone. */
+const BASE = 0;
 /** In place of a place: only the attribution itself can tell. */
 const UNKNOWN = -1;
 
@@ -39,6 +43,8 @@ export class UnflushedEntries {
   protected readonly words: Int32Array;
   private readonly further: Int32Array;
   protected readonly realCells: Float64Array;
+  /** Where the real ones are asked for pages. */
+  protected readonly requested: Float64Array;
   private readonly realWords: Int32Array;
   private readonly requestCell: number;
   private readonly tlbs: readonly Tlb[];
@@ -70,12 +76,13 @@ export class UnflushedEntries {
     this.cells = arrays.cells;
     this.words = arrays.words;
     this.further = arrays.further;
-    this.realCells = real.cells;
-    this.realWords = real.words;
+    this.realCells = real.ownCells;
+    this.requested = real.cells;
+    this.realWords = real.ownWords;
     this.requestCell = requestCell;
-    this.first = new (first.replacement.isTree ? TreeTlb : IndexedTlb)(first, arrays, requestCell);
-    this.second = second.length > 0 ? new IndexedTlb(second[0], arrays, requestCell) : null;
-    this.other = isTwo ? new IndexedTlb(second[1], arrays) : null;
+    this.first = pathTlb(first, arrays, requestCell);
+    this.second = second.length > 0 ? indexedTlb(second[0], arrays, requestCell) : null;
+    this.other = isTwo ? indexedTlb(second[1], arrays) : null;
     this.otherShift = isTwo ? second[0].markShift : 0;
     this.tlbs = home === null ? [first, ...second] : [first, home];
     this.firstEnd = first.firstPlace + first.slots;
@@ -128,7 +135,7 @@ export class UnflushedEntries {
   /** The place of the page that is at `real` in the first level; 0 where it is not. */
   findInFirst(number: number, real: number): number {
     this.cells[this.requestCell] = this.realCells[real << CELL_SHIFT];
-    return this.first.find(number) | 0;
+    return this.first.find(BASE, number) | 0;
   }
 
   /** {@link findInFirst} in the second level; `UNKNOWN` where none holds the size. */
@@ -137,29 +144,34 @@ export class UnflushedEntries {
     if (second === null) return UNKNOWN;
     this.cells[this.requestCell] = this.realCells[real << CELL_SHIFT];
     // A call for each, and not one for whichever it is: V8 then has all that belongs to it as constants.
-    if (this.other !== null && this.goesIntoOther(number)) return this.other.find(number) | 0;
-    return second.find(number) | 0;
+    if (this.other !== null && this.goesIntoOther(number)) return this.other.find(BASE, number) | 0;
+    return second.find(BASE, number) | 0;
+  }
+
+  /** Records a use of `place`, which is of the first level. */
+  useInFirst(place: number): void {
+    this.first.use(BASE, place);
   }
 
   /** Records a use of `place`, which is of the second level. */
   useInSecond(place: number): void {
     const { second, other } = this;
-    if (other !== null && place >= this.secondEnd) other.use(place);
-    else if (second !== null) second.use(place);
+    if (other !== null && place >= this.secondEnd) other.use(BASE, place);
+    else if (second !== null) second.use(BASE, place);
   }
 
   /** Puts a page, which is at `real`, with such attributes into the second level. */
   insertInSecond(number: number, real: number, frame: number, attributes: number): void {
     const { second, other } = this;
     this.cells[this.requestCell] = this.realCells[real << CELL_SHIFT];
-    if (other !== null && this.goesIntoOther(number)) this.besides[other.insert(number, frame, attributes)] = 0;
-    else if (second !== null) this.besides[second.insert(number, frame, attributes)] = 0;
+    if (other !== null && this.goesIntoOther(number)) this.besides[other.insert(BASE, number, frame, attributes)] = 0;
+    else if (second !== null) this.besides[second.insert(BASE, number, frame, attributes)] = 0;
   }
 
   /** {@link insertInSecond} for the first level. Returns the place. */
   insertInFirst(number: number, real: number, frame: number, attributes: number): number {
     this.cells[this.requestCell] = this.realCells[real << CELL_SHIFT];
-    const place = this.first.insert(number, frame, attributes);
+    const place = this.first.insert(BASE, number, frame, attributes);
     this.besides[place] = 0;
     return place;
   }

@@ -37,6 +37,9 @@ export class UnflushedPath extends UnflushedSizes {
   private readonly attribution: FlushAttribution;
   private readonly mode: PagingMode;
   private readonly cells: Float64Array;
+  /** The first place of the CPU's, from which on places of the real TLBs are counted here; and where these are asked for pages. */
+  private readonly firstReal: number;
+  private readonly requested: Float64Array;
   /** The real TLBs' numbers. */
   private readonly realCells: Float64Array;
   private readonly realWords: Int32Array;
@@ -53,10 +56,7 @@ export class UnflushedPath extends UnflushedSizes {
   private readonly otherUses: NotedUses;
   /** Whether this kind of access notes hits of the second level. */
   private readonly notesSecond: boolean;
-  /**
-   * By place in the real TLBs: where the same translation is in these, as far as is known. As with
-   * predictions, the tag that is there says whether it still is, and another context begins with none.
-   */
+  /** By place in the real TLBs: where the same translation is in these, as far as is known. Compared with what is there, as predictions are. */
   private readonly twins: Int32Array;
   private readonly secondTwins: Int32Array;
   private readonly otherTwins: Int32Array;
@@ -84,8 +84,10 @@ export class UnflushedPath extends UnflushedSizes {
     this.attribution = attribution;
     this.mode = mode;
     this.cells = arrays.cells;
-    this.realCells = real.cells;
-    this.realWords = real.words;
+    this.firstReal = real.firstPlace;
+    this.requested = real.cells;
+    this.realCells = real.ownCells;
+    this.realWords = real.ownWords;
     this.entries =
       home === null
         ? new UnflushedEntries(kind, size, attribution, mode, real, null)
@@ -113,29 +115,30 @@ export class UnflushedPath extends UnflushedSizes {
   }
 
   /**
-   * A hit of the first level at `real`, of a page of 4 KiB. No flush is noted for what the first level holds: an invalidation removes it
+   * A hit of the first level at `place`, of a page of 4 KiB. No flush is noted for what the first level holds: an invalidation removes it
    * there too, and who fills it takes the note.
    */
-  hitFirst(real: number): void {
+  hitFirst(place: number): void {
     const { times, now } = this;
+    const real = place - this.firstReal;
     if (times[real] < 0) this.hitFirstTold(real);
     else times[real] = ++now[0];
   }
 
-  /** Whether all that has to be seen of a hit of the first level at `real`, of a larger page, is {@link note}. */
-  isNoted(real: number): boolean {
-    return this.times[real] >= 0 && !this.areSmallerInFirst();
+  /** Whether all that has to be seen of a hit of the first level at `place`, of a larger page, is {@link note}. */
+  isNoted(place: number): boolean {
+    return this.times[place - this.firstReal] >= 0 && !this.areSmallerInFirst();
   }
 
-  /** The entry at `real` is hit: these TLBs are told later. */
-  note(real: number): void {
-    this.times[real] = ++this.now[0];
+  /** The entry at `place` is hit: these TLBs are told later. */
+  note(place: number): void {
+    this.times[place - this.firstReal] = ++this.now[0];
   }
 
-  /** A larger page, which is at `real`, is about to be hit in the first level. */
-  beforeHitFirst(real: number): void {
-    if (this.isSmallerInFirstAt(this.realCells[REQUESTED_PAGE_CELL])) this.hitSmaller(real);
-    else this.hitFirst(real);
+  /** A larger page, which is at `place`, is about to be hit in the first level. */
+  beforeHitFirst(place: number): void {
+    if (this.isSmallerInFirstAt(this.requested[REQUESTED_PAGE_CELL])) this.hitSmaller(place - this.firstReal);
+    else this.hitFirst(place);
   }
 
   /**
@@ -143,7 +146,7 @@ export class UnflushedPath extends UnflushedSizes {
    * A use that is noted is one of an entry of this size if none is asked for before.
    */
   mayHitOther(held: number): boolean {
-    return this.areAskedBefore() || (this.times[held] < 0 && this.mayFindOther());
+    return this.areAskedBefore() || (this.times[held - this.firstReal] < 0 && this.mayFindOther());
   }
 
   /**
@@ -151,7 +154,7 @@ export class UnflushedPath extends UnflushedSizes {
    * flushes: the set that is filled is apart then.
    */
   beforeFill(number: number): boolean {
-    if (!this.areOthersAt(this.realCells[REQUESTED_PAGE_CELL])) return false;
+    if (!this.areOthersAt(this.requested[REQUESTED_PAGE_CELL])) return false;
     this.inStep.partAtNumber(number);
     return true;
   }
@@ -161,24 +164,28 @@ export class UnflushedPath extends UnflushedSizes {
     this.cyclesBefore[0] = this.realCells[this.walkCyclesCell];
   }
 
-  /** A hit of the second level at `held`, which is at `real` of the first now. */
-  hitSecond(number: number, real: number, held: number): void {
+  /** A hit of the second level at `heldAt`, which is at `place` of the first now. */
+  hitSecond(number: number, place: number, heldAt: number): void {
     const { attribution, times, now } = this;
+    const real = place - this.firstReal;
+    const held = heldAt - this.firstReal;
     if (attribution.onSecondLevelHit !== null || this.apart[real] !== 0 || times[held] < 0 || !this.notesSecond)
       this.hitSecondTold(number, real, held);
     else times[held] = ++now[0];
   }
 
   /** {@link hitSecond} of a page that may be part of one of another size, or have such parts: {@link beforeFill} has said so. */
-  hitSecondOther(real: number): void {
+  hitSecondOther(place: number): void {
     const { attribution } = this;
+    const real = place - this.firstReal;
     if (attribution.onSecondLevelHit !== null) attribution.onSecondLevelHit(this.kind, this.pageAt(real));
     this.hitOther(real);
   }
 
-  /** A walk whose translation is at `real`. */
-  refill(number: number, real: number): void {
+  /** A walk whose translation is at `filled`. */
+  refill(number: number, filled: number): void {
     const { attribution, entries } = this;
+    const real = filled - this.firstReal;
     // What is rare leaves by `return` (README.md).
     if (attribution.onWalk !== null || this.apart[real] !== 0 || this.isTrailing(number)) {
       this.refillTold(number, real);
@@ -190,7 +197,8 @@ export class UnflushedPath extends UnflushedSizes {
   }
 
   /** {@link refill} of a page that may be part of one of another size, or have such parts: {@link beforeFill} has said so. */
-  refillOther(real: number): void {
+  refillOther(filled: number): void {
+    const real = filled - this.firstReal;
     if (this.attribution.onWalk !== null) this.attribution.onWalk(this.kind, this.pageAt(real));
     this.refillUnknown(real);
   }
@@ -241,7 +249,7 @@ export class UnflushedPath extends UnflushedSizes {
     const place = this.twins[real];
     const tag = this.realCells[real << CELL_SHIFT];
     if (this.cells[place << CELL_SHIFT] === tag) {
-      this.entries.first.use(place);
+      this.entries.useInFirst(place);
       this.firstUses.told(real, this.mode.pcid);
     } else {
       const number = (tag / this.bytes) & this.numberMask;
@@ -254,7 +262,7 @@ export class UnflushedPath extends UnflushedSizes {
 
   /** A hit of the first level at `real`, of a page of which these TLBs hold a smaller part. */
   private hitSmaller(real: number): void {
-    this.inStep.part(real - this.inStep.real.firstPlace);
+    this.inStep.part(real - this.inStep.real.firstOwnPlace);
     this.hitOther(real);
   }
 
@@ -267,7 +275,7 @@ export class UnflushedPath extends UnflushedSizes {
       return;
     }
     if (times[held] >= 0 && this.notesSecond) {
-      this.note(held);
+      this.times[held] = ++this.now[0];
       return;
     }
     const isInOther = entries.isInOther(held);
@@ -324,7 +332,7 @@ export class UnflushedPath extends UnflushedSizes {
 
   /** Has the set of the first level that was filled at `real` go on apart, without what it was filled with. */
   private partFrom(real: number): void {
-    const slot = real - this.inStep.real.firstPlace;
+    const slot = real - this.inStep.real.firstOwnPlace;
     this.inStep.part(slot, slot);
   }
 
@@ -336,13 +344,13 @@ export class UnflushedPath extends UnflushedSizes {
 
   /** The first address of the 4 KiB page that is asked for, which the entry at `real` translates. */
   private pageAt(real: number): number {
-    return this.isSmall ? this.realCells[real << CELL_SHIFT] : this.realCells[REQUESTED_PAGE_CELL];
+    return this.isSmall ? this.realCells[real << CELL_SHIFT] : this.requested[REQUESTED_PAGE_CELL];
   }
 
   /** The frame of that page. */
   private frameAt(real: number): number {
     const frame = this.realWords[(real << WORD_SHIFT) | WORD_FRAME];
-    return this.isSmall ? frame : frame + (this.realCells[REQUESTED_PAGE_CELL] % this.bytes) / SMALL_BYTES;
+    return this.isSmall ? frame : frame + (this.requested[REQUESTED_PAGE_CELL] % this.bytes) / SMALL_BYTES;
   }
 
   /** Puts the translation at `real` into both levels. @param isApart whether the set of the first level is */
@@ -379,7 +387,7 @@ export class UnflushedPath extends UnflushedSizes {
   }
 
   private useFirst(place: number, real: number): void {
-    this.entries.first.use(place);
+    this.entries.useInFirst(place);
     this.firstUses.setTwin(real, place);
   }
 

@@ -9,13 +9,16 @@ import type { CpuArrays } from "../tlb/cpu-arrays.ts";
 import * as layout from "../tlb/cpu-arrays.ts";
 import type { FlushAttribution } from "../tlb/flush-attribution.ts";
 import type { Tlb } from "../tlb/tlb.ts";
-import { IndexedTlb } from "./indexed-tlb.ts";
+import type { IndexedTlb } from "./indexed-tlb.ts";
 import type { PiecesHome } from "./large-walk.ts";
+import { indexedTlb } from "./path-tlbs.ts";
 import { UnflushedEntries } from "./unflushed-entries.ts";
 
 // The module's own constants, which V8 folds into the code (README.md, "Constants").
 const { SIZE_2M, SIZE_4K, SIZE_BYTES, TAG_SIZE_STEP } = translation;
 const { ATTRIBUTE_SIZE_SHIFT, REQUESTED_LARGE_CELL, REQUESTED_PAGE_CELL, WORD_ATTRIBUTES, WORD_SHIFT } = layout;
+/** The first word of what the TLBs without flushes have of their arrays, which are theirs alone. */
+const BASE = 0;
 /** The attribute that is an entry's size. */
 const ENTRY_SIZE = 3 << ATTRIBUTE_SIZE_SHIFT;
 /** Bits of the numbers of 4 KiB pages that the fast path is given. */
@@ -48,7 +51,7 @@ export class UnflushedPieces extends UnflushedEntries {
     this.tlb = home.tlb;
     this.isSmall = home.size === SIZE_4K;
     this.pieceCell = this.isSmall ? REQUESTED_PAGE_CELL : REQUESTED_LARGE_CELL + home.size - SIZE_2M;
-    this.pieces = new IndexedTlb(home.tlb, attribution.arrays, this.pieceCell);
+    this.pieces = indexedTlb(home.tlb, attribution.arrays, this.pieceCell);
     this.tagStep = home.size * TAG_SIZE_STEP;
     this.ofPiece = home.size << ATTRIBUTE_SIZE_SHIFT;
     this.ofPage = size << ATTRIBUTE_SIZE_SHIFT;
@@ -58,23 +61,23 @@ export class UnflushedPieces extends UnflushedEntries {
 
   override numberInSecond(): number {
     const number = this.smallNumber();
-    return this.isSmall ? number & SMALL_NUMBER_MASK : (this.realCells[REQUESTED_PAGE_CELL] / SIZE_BYTES[SIZE_2M]) | 0;
+    return this.isSmall ? number & SMALL_NUMBER_MASK : (this.requested[REQUESTED_PAGE_CELL] / SIZE_BYTES[SIZE_2M]) | 0;
   }
 
   override findInSecond(): number {
     this.request();
-    return this.pieces.find(this.numberInSecond()) | 0;
+    return this.pieces.find(BASE, this.numberInSecond()) | 0;
   }
 
   override useInSecond(place: number): void {
-    this.pieces.use(place);
+    this.pieces.use(BASE, place);
   }
 
   override insertInSecond(_number: number, _real: number, frame: number, attributes: number): void {
     this.request();
     const first = (frame + (this.smallNumber() & this.pieceInPage)) | 0;
     const ofPiece = (attributes & ~ENTRY_SIZE) | this.ofPiece;
-    this.besides[this.pieces.insert(this.numberInSecond(), first, ofPiece)] = 0;
+    this.besides[this.pieces.insert(BASE, this.numberInSecond(), first, ofPiece)] = 0;
     this.tlb.mayHoldPieces = true;
   }
 
@@ -98,12 +101,12 @@ export class UnflushedPieces extends UnflushedEntries {
 
   /** Asks for the piece of the 4 KiB page that the access asks for. */
   private request(): void {
-    const page = this.realCells[REQUESTED_PAGE_CELL];
+    const page = this.requested[REQUESTED_PAGE_CELL];
     this.cells[this.pieceCell] = page - (this.smallNumber() & this.inPiece) * SMALL_BYTES + this.tagStep;
   }
 
   /** The low bits of that page's number. */
   private smallNumber(): number {
-    return (this.realCells[REQUESTED_PAGE_CELL] / SMALL_BYTES) | 0;
+    return (this.requested[REQUESTED_PAGE_CELL] / SMALL_BYTES) | 0;
   }
 }

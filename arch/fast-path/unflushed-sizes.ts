@@ -42,14 +42,17 @@ export class UnflushedSizes {
   private readonly largeInFirst: number;
   private readonly largerInFirst: number;
   private readonly hugeInFirst: number;
+  /** Word of the number of translations of larger pages. */
+  private readonly largeAt: number;
   private readonly smallInSecond: number;
   private readonly smallInOther: number;
   private readonly largeInSecond: number;
   private readonly hugeInSecond: number;
 
-  constructor(size: number, { words }: CpuArrays, { first, second }: TlbsOfKind) {
+  constructor(size: number, { words, firstWord }: CpuArrays, { first, second }: TlbsOfKind) {
     this.isSmall = size === SIZE_4K;
     this.words = words;
+    this.largeAt = firstWord + LARGE_TRANSLATIONS_WORD;
     this.smallerInFirst = heldBy(first, SIZE_4K, size);
     const larger = [...heldBy(first, size + 1, SIZE_1G + 1), ...heldBy(second, size + 1, SIZE_1G + 1)];
     const isHome = second.some((tlbs, each) => each > size && tlbs.length === 0);
@@ -71,7 +74,7 @@ export class UnflushedSizes {
   /** Whether a page that no TLB holds with flushes may be held in an entry of another size. */
   mayFindOther(): boolean {
     if (this.piecesHome?.mayHoldPieces === true) return true;
-    if (this.isSmall) return this.words[LARGE_TRANSLATIONS_WORD] !== 0;
+    if (this.isSmall) return this.words[this.largeAt] !== 0;
     return this.areAskedBefore() || this.isHeld(this.hugeInSecond);
   }
 

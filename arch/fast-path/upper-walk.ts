@@ -59,6 +59,8 @@ export class UpperWalk {
   private readonly knownChunks: KnownChunks;
   private readonly chunks: readonly Int32Array[];
   private readonly walkCycles: number;
+  /** Word of the reserved bits of entries of level 0, if there were any. */
+  private readonly reservedAt: number;
 
   constructor(leafWalk: LeafWalk, knownChunks: KnownChunks, parts: AccessPathParts) {
     const { arrays, structures, walkCaches, mode, memory, preset } = parts;
@@ -67,6 +69,7 @@ export class UpperWalk {
     this.chunks = memory.directory;
     this.cells = arrays.cells;
     this.words = arrays.words;
+    this.reservedAt = arrays.firstWord + RESERVED_BITS_WORD;
     this.structures = structures;
     this.walkCaches = walkCaches;
     this.mode = mode;
@@ -109,7 +112,7 @@ export class UpperWalk {
       indices[level] = index;
       if (level === 1) return this.leafWalk.frameOf(low, high, this.attributesOf(combined)) | 0;
       if ((low & TABLE_BITS) !== TABLE) return GENERAL;
-      if ((high & (mode.reservedHigh | HIGHER_FRAME)) !== 0 || (low & words[RESERVED_BITS_WORD + level]) !== 0)
+      if ((high & (mode.reservedHigh | HIGHER_FRAME)) !== 0 || (low & words[this.reservedAt + level]) !== 0)
         return GENERAL;
       combined = combineRights(combined, low, high);
       rights[level] = combined;

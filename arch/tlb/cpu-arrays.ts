@@ -2,11 +2,12 @@
  * Where the numbers of one CPU lie: the only place that knows this layout.
  *
  * The TLBs, paging-structure caches, predictions and counters of a CPU share one block of memory, so that code which works on
- * several of them loads one array and not five. The block is seen as 64-bit `cells`, as 32-bit `words` and as `bytes`. Each
+ * several of them loads one array and not five. The block is seen as 64-bit `cells`, as 32-bit `words` and as `bytes`. CPUs of large machines have
+ * parts of common arrays, so that the objects that tell of these are in the host's caches; indices and places are those of the arrays. Each
  * slot of each structure has a record of 32 bytes; the number of the record is called its place. First-level TLBs come first.
  *
- *   cell    0      record 0: where no entry is ever held. Ends of chains and empty predictions name it
- *           4      the page that the fast path is asked for, and the tags of the larger pages that it may be part of
+ *   cell    0      record 0: where no entry is ever held. Ends of chains and empty predictions name it. That of the first CPU is all CPUs'
+ *           4      the page that the fast path is asked for, and the tags of the larger pages that it may be part of; likewise
  *   word    14     number of translations of large pages in all TLBs, plus FAST_PATH_OFF while the fast path is off, plus ACCESSES_WATCHED
  *   cell    8      counters (perf-counters.ts)
  *   word    128    rules of the paging mode, four words for each kind of access (paging-mode.ts)
@@ -22,10 +23,6 @@
  * Names end with what they count: `_CELL` and `_WORD` are indices into those arrays, `CELL_` and `WORD_` are offsets in a
  * record. Code on the fast path takes these constants as arch/fast-path/README.md says ("Constants").
  */
-
-import { ownBytes, type TakeBytes } from "./line-cache.ts";
-
-const WORD_BYTES = Int32Array.BYTES_PER_ELEMENT;
 
 /** Cell of the counter number 0. */
 export const COUNTERS_CELL = 8;
@@ -70,8 +67,6 @@ export const PREDICTIONS_SHIFT = 8;
 export const PREDICTIONS_MASK = (1 << PREDICTIONS_SHIFT) - 1;
 /** Word of the first prediction for loads; those for stores and for instruction fetches follow. */
 export const LOAD_PREDICTIONS_WORD = 256;
-/** Word of the first prediction for stores. */
-export const STORE_PREDICTIONS_WORD = 512;
 /** log2 of the number of predictions of larger pages for one kind of access. */
 export const LARGE_PREDICTIONS_SHIFT = 6;
 /** The bits of the number of a larger page that choose a prediction. */
@@ -108,6 +103,7 @@ export const WORD_NEXT = 6;
 export const WORD_LINK = 7;
 /** log2 of the words of a record. */
 export const WORD_SHIFT = 3;
+const RECORD_WORDS = 1 << WORD_SHIFT;
 
 /** Position of the PCID in the attributes; the PCID of a global translation is 0 there. */
 export const ATTRIBUTE_PCID_SHIFT = 16;
@@ -133,7 +129,52 @@ export const FURTHER_GUEST_SHIFT = 8;
 /** Position of the number of the guest in `further`; 0: an entry of the host. */
 export const FURTHER_NUMBER_SHIFT = 16;
 
-/** The arrays of one CPU, and which parts of them are taken. */
+/** Places of a part begin at multiples of this: those of its structures do at multiples of 4. */
+const PART_PLACES = 4;
+
+/** The arrays that CPUs have parts of, as many as it is made for and all of the same size. */
+export class CommonArrays {
+  private readonly parts: number;
+  private taken = 0;
+  private partPlaces = 0;
+  /** All parts as 64-bit numbers. */
+  cells = new Float64Array(0);
+  /** All parts as signed 32-bit integers. */
+  words = new Int32Array(0);
+  /** All parts as bytes. */
+  bytes = new Uint8Array(0);
+  /** What of each place is seldom needed: `FURTHER_*`. */
+  further = new Int32Array(0);
+
+  constructor(parts: number) {
+    this.parts = parts;
+  }
+
+  /** Whether one CPU has all. */
+  get isOfOne(): boolean {
+    return this.parts === 1;
+  }
+
+  /** Takes a part of so many places, the same number each time. Returns its first. */
+  take(places: number): number {
+    if (this.taken === 0) this.make((places + PART_PLACES - 1) & -PART_PLACES);
+    return this.partPlaces * this.taken++;
+  }
+
+  private make(partPlaces: number): void {
+    const places = partPlaces * this.parts;
+    const words = places << WORD_SHIFT;
+    const buffer = new ArrayBuffer(Int32Array.BYTES_PER_ELEMENT * (words + places));
+    this.partPlaces = partPlaces;
+    this.cells = new Float64Array(buffer, 0, words >> 1);
+    this.words = new Int32Array(buffer, 0, words);
+    this.bytes = new Uint8Array(buffer, 0, Int32Array.BYTES_PER_ELEMENT * words);
+    this.further = new Int32Array(buffer, Int32Array.BYTES_PER_ELEMENT * words, places);
+    this.cells[CELL_TAG] = Number.NaN;
+  }
+}
+
+/** The arrays of one CPU, or what it has of those of several, and which parts of them are taken. */
 export class CpuArrays {
   /** The block as 64-bit numbers. */
   readonly cells: Float64Array;
@@ -143,7 +184,13 @@ export class CpuArrays {
   readonly bytes: Uint8Array;
   /** What of each place is seldom needed: `FURTHER_*`. */
   readonly further: Int32Array;
-  private nextPlace = FIRST_PLACE;
+  /** The arrays, and who else has parts of them. */
+  readonly common: CommonArrays;
+  /** The first place of what the CPU has: its cells and words (`*_CELL`, `*_WORD`) are counted from there. */
+  readonly firstPlace: number;
+  /** Places of records that it has, counted from there. */
+  readonly places: number;
+  private nextPlace: number;
   private structures = 0;
   private nextWord: number;
 
@@ -151,19 +198,42 @@ export class CpuArrays {
    * @param structures how many structures will take places
    * @param places slots of all structures together
    * @param words words that the structures take beside their records
-   * @param take takes so many bytes, all zero; default: they have a buffer of their own
+   * @param common which arrays; default: the CPU has its own
    */
-  constructor(structures: number, places: number, words: number, take: TakeBytes = ownBytes) {
-    const end = FIRST_PLACE + places + 3 * structures;
+  constructor(structures: number, places: number, words: number, common = new CommonArrays(1)) {
+    this.places = FIRST_PLACE + places + 3 * structures;
+    this.common = common;
+    this.firstPlace = common.take(this.places + ((words + RECORD_WORDS - 1) >> WORD_SHIFT));
+    this.cells = common.cells;
+    this.words = common.words;
+    this.bytes = common.bytes;
+    this.further = common.further;
+    this.nextPlace = this.firstPlace + FIRST_PLACE;
+    const end = this.firstPlace + this.places;
     this.nextWord = end << WORD_SHIFT;
-    const blockWords = this.nextWord + ((words + 1) & ~1);
-    const [buffer, at] = take(WORD_BYTES * ((blockWords + end + 1) & ~1));
-    this.cells = new Float64Array(buffer, at, blockWords >> 1);
-    this.words = new Int32Array(buffer, at, blockWords);
-    this.bytes = new Uint8Array(buffer, at, WORD_BYTES * blockWords);
-    this.further = new Int32Array(buffer, at + WORD_BYTES * blockWords, end);
-    this.cells[CELL_TAG] = Number.NaN;
-    for (let place = FIRST_PLACE; place < end; place++) this.cells[(place << CELL_SHIFT) + CELL_TAG] = Number.NaN;
+    for (let place = this.nextPlace; place < end; place++) this.cells[(place << CELL_SHIFT) + CELL_TAG] = Number.NaN;
+  }
+
+  /** What the CPU has as 64-bit numbers, counted from its first. */
+  get ownCells(): Float64Array {
+    const { cells, firstCell } = this;
+    return this.common.isOfOne ? cells : cells.subarray(firstCell, firstCell + (this.places << CELL_SHIFT));
+  }
+
+  /** {@link ownCells} as words. */
+  get ownWords(): Int32Array {
+    const { words, firstWord } = this;
+    return this.common.isOfOne ? words : words.subarray(firstWord, firstWord + (this.places << WORD_SHIFT));
+  }
+
+  /** The first cell of what the CPU has. */
+  get firstCell(): number {
+    return this.firstPlace << CELL_SHIFT;
+  }
+
+  /** Its first word. */
+  get firstWord(): number {
+    return this.firstPlace << WORD_SHIFT;
   }
 
   /** Takes places for `count` slots of one structure; returns the first, a multiple of 4. */
@@ -176,7 +246,7 @@ export class CpuArrays {
   /** Takes the words of the numbers of entries of one structure, by size; returns the index of the first. */
   takeSizes(): number {
     const structure = this.structures++;
-    return structure < SIZES_MAX ? SIZES_WORD + SIZES * structure : this.takeWords(SIZES);
+    return structure < SIZES_MAX ? this.firstWord + SIZES_WORD + SIZES * structure : this.takeWords(SIZES);
   }
 
   /** Takes `count` words; returns the index of the first, a multiple of 4. */

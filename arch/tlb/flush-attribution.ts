@@ -71,10 +71,10 @@ export class FlushAttribution {
     this.tlbs = tlbs;
     this.arrays = allocateArrays(preset);
     this.unflushed = new TlbHierarchy(preset, this.arrays);
-    this.notes = new FlushNotes([...this.unflushed.first, ...this.unflushed.second], this.arrays.further.length);
+    this.notes = new FlushNotes([...this.unflushed.first, ...this.unflushed.second], this.arrays.places);
     const all = [...tlbs.first, ...tlbs.second];
     const unflushed = [...this.unflushed.first, ...this.unflushed.second];
-    this.useTimes = new UseTimes(this.arrays.further.length);
+    this.useTimes = new UseTimes(this.arrays.places);
     this.inStep = all.map((tlb, i) => {
       const uses = new NotedUses(tlb, unflushed[i], this.useTimes, this.notes);
       return new InStepSets(tlb, unflushed[i], replacementOf(preset, tlb), uses);
@@ -268,7 +268,7 @@ export class FlushAttribution {
     if (this.areInStep && tlb.isMakingRoom) return;
     this.part();
     if (isFirst) inStep.part(slot);
-    inStep.uses.leaveAtPlace(tlb.firstPlace + slot);
+    inStep.uses.leaveAtPlace(tlb.firstOwnPlace + slot);
     if (this.currentFlush !== 0) this.notes.add(tlb, slot, this.currentFlush);
   }
 }

@@ -55,12 +55,14 @@ export class InStepSets {
 
   /** The sets are in step from the beginning if the real TLB is empty, as the unflushed one is. */
   constructor(real: Tlb, unflushed: Tlb, replacement: ReplacementName, uses: NotedUses) {
-    const { firstPlace, slots, ways, sets } = real;
+    const { firstOwnPlace, slots, ways, sets } = real;
     this.real = real;
     this.unflushed = unflushed;
     this.uses = uses;
-    this.apart = new Uint8Array(firstPlace + slots);
-    this.setOf = Int32Array.from({ length: firstPlace + slots }, (_, place) => Math.floor((place - firstPlace) / ways));
+    this.apart = new Uint8Array(firstOwnPlace + slots);
+    this.setOf = Int32Array.from({ length: firstOwnPlace + slots }, (_, place) =>
+      Math.floor((place - firstOwnPlace) / ways),
+    );
     this.fillsLeft = new Int32Array(sets).fill(FILLS_PER_WAY * ways);
     this.mayJoin = !real.isLimited && isToldByOrder(replacement, ways);
     this.homes = Int32Array.from({ length: slots }, (_, slot) => slot);
@@ -73,7 +75,7 @@ export class InStepSets {
 
   /** Whether the set of a slot is in step. */
   has(slot: number): boolean {
-    return this.apart[this.real.firstPlace + slot] === 0;
+    return this.apart[this.real.firstOwnPlace + slot] === 0;
   }
 
   /** Has the set of a slot go on apart. @param except a slot whose entry the unflushed set does not get: it was just filled */
@@ -81,7 +83,7 @@ export class InStepSets {
     if (!this.has(slot)) return;
     const { real, apart } = this;
     const first = Math.floor(slot / real.ways) * real.ways;
-    apart.fill(1, real.firstPlace + first, real.firstPlace + first + real.ways);
+    apart.fill(1, real.firstOwnPlace + first, real.firstOwnPlace + first + real.ways);
     for (let each = first; each < first + real.ways; each++) if (each !== except) this.copy(each);
     this.copyReplacement(first / real.ways);
     this.uses.setApart(first / real.ways);
@@ -116,14 +118,14 @@ export class InStepSets {
 
   private tryToJoin(set: number): void {
     const { real, unflushed, apart } = this;
-    const { ways, firstPlace } = real;
+    const { ways, firstOwnPlace } = real;
     this.fillsLeft[set] = FILLS_PER_WAY * ways;
     if (!this.mayJoin || !this.isSame(set)) return;
     for (let slot = set * ways; slot < (set + 1) * ways; slot++) unflushed.drop(slot, set);
     for (let i = 0; i < ways; i++) this.homes[this.realOrder[i]] = this.unflushedOrder[i];
     this.isPermuted[set] = 1;
     this.uses.setInStep(set);
-    apart.fill(0, firstPlace + set * ways, firstPlace + (set + 1) * ways);
+    apart.fill(0, firstOwnPlace + set * ways, firstOwnPlace + (set + 1) * ways);
   }
 
   private isSame(set: number): boolean {

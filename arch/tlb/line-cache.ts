@@ -4,8 +4,6 @@ import type { LineCacheShape } from "./line-cache-shape.ts";
 
 /** Where an array of so many bytes goes: a buffer, and the byte of it. */
 export type TakeBytes = (bytes: number) => readonly [ArrayBuffer, number];
-/** A buffer of its own. */
-export const ownBytes: TakeBytes = (bytes) => [new ArrayBuffer(bytes), 0];
 
 /** A level, and where it has its lines. */
 export class LineCache {

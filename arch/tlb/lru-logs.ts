@@ -71,10 +71,10 @@ export class LruLogs {
     words[end] = (at + 1) | 0;
   }
 
-  /** The place of a set that was used before all others. */
-  oldest(set: number): number {
+  /** The place of a set that was used before all others. @param first the set's first place */
+  oldest(first: number): number {
     const { words } = this;
-    const begin = (this.endsAt + 2 * set + 1) | 0;
+    const begin = (words[((first << WORD_SHIFT) + WORD_STATE) | 0] + 1) | 0;
     let at = words[begin];
     let place = words[at];
     while (words[((place << WORD_SHIFT) + WORD_USE) | 0] !== at) {
@@ -99,7 +99,8 @@ export class LruLogs {
   /** Keeps the mentions that count of the full log whose end is in word `end`, and then records a use of `place`. */
   private shorten(end: number, place: number): void {
     const { words } = this;
-    const log = this.logsAt + ((end - this.endsAt) >> 1) * logWords(this.ways);
+    // It is full: what is in word `end` is the end of the words that it has.
+    const log = words[end] - MENTIONS_PER_WAY * this.ways;
     let to = log;
     for (let at = words[end + 1]; at < words[end]; at++) {
       const use = (words[at] << WORD_SHIFT) | WORD_USE;

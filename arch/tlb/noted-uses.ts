@@ -60,13 +60,13 @@ export class NotedUses {
   private readonly order: Int32Array;
 
   constructor(real: Tlb, unflushed: Tlb, useTimes: UseTimes, notes: FlushNotes) {
-    const { firstPlace, slots, ways, sets } = real;
+    const { firstOwnPlace, slots, ways, sets } = real;
     this.real = real;
     this.unflushed = unflushed;
     this.times = useTimes.times;
     this.notes = notes;
     this.side = this.isOfData ? 0 : 1;
-    this.twins = new Int32Array(firstPlace + slots);
+    this.twins = new Int32Array(firstOwnPlace + slots);
     this.isTrailing = new Uint8Array(sets);
     this.usesLeft = new Int32Array(sets).fill(USES_PER_WAY * ways);
     this.homes = new Int32Array(slots).fill(NONE);
@@ -99,7 +99,7 @@ export class NotedUses {
    * @param pcid the current one
    */
   told(place: number, pcid: number): void {
-    const set = ((place - this.real.firstPlace) / this.real.ways) | 0;
+    const set = ((place - this.real.firstOwnPlace) / this.real.ways) | 0;
     if (--this.usesLeft[set] === 0) this.tryToTrail(set, pcid);
   }
 
@@ -111,7 +111,7 @@ export class NotedUses {
 
   /** The set of a place trails no more. */
   leaveAtPlace(place: number): void {
-    if (this.trailing !== 0) this.leave(((place - this.real.firstPlace) / this.real.ways) | 0);
+    if (this.trailing !== 0) this.leave(((place - this.real.firstOwnPlace) / this.real.ways) | 0);
   }
 
   /** The set that the page with a number, modulo 2^32, goes into trails no more. */
@@ -140,13 +140,13 @@ export class NotedUses {
   leave(set: number): void {
     if (this.isTrailing[set] === 0) return;
     const { real, times, order } = this;
-    const { ways, firstPlace } = real;
+    const { ways, firstOwnPlace } = real;
     let count = 0;
     for (let slot = set * ways; slot < (set + 1) * ways; slot++) {
-      const time = times[firstPlace + slot];
+      const time = times[firstOwnPlace + slot];
       if (time <= 0) continue;
       let at = count++;
-      for (; at > 0 && times[firstPlace + order[at - 1]] > time; at--) order[at] = order[at - 1];
+      for (; at > 0 && times[firstOwnPlace + order[at - 1]] > time; at--) order[at] = order[at - 1];
       order[at] = slot;
     }
     for (let i = 0; i < count; i++) this.unflushed.replacement.hit(this.homes[order[i]]);
@@ -203,7 +203,7 @@ export class NotedUses {
   }
 
   private setTimes(set: number, time: number): void {
-    const first = this.real.firstPlace + set * this.real.ways;
+    const first = this.real.firstOwnPlace + set * this.real.ways;
     this.times.fill(time, first, first + this.real.ways);
   }
 }

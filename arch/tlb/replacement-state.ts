@@ -22,8 +22,10 @@ const { SET_SHIFT, SET_STATE, WORD_SHIFT, WORD_STATE, WORD_USE } = layout;
 
 /** Ways of the sets whose state can be a tree of places: as many as a row has words. */
 export const TREE_WAYS = 4;
-/** Word of a tree's root, and how many words it has. */
-const TREE_ROOT = 1;
+/** Word of a tree's root in the set's row. */
+export const TREE_ROOT_WORD = 1;
+const TREE_ROOT = TREE_ROOT_WORD;
+/** Words of a tree. */
 const TREE_WORDS = 3;
 
 /** Fills after which a way that was not evicted is taken never to be: every policy comes round to where it was before that. */
@@ -55,7 +57,8 @@ export class ReplacementState {
   private readonly ways: number;
   private readonly slots: number;
   private readonly firstPlace: number;
-  private readonly fillUse: Int32Array;
+  /** By way: what a fill does to the state of a set in the table form. */
+  readonly fillUse: Int32Array;
   /** Number of states of a set in the table form; 0 for logs. */
   private readonly states: number;
   /** Ways of a set that are ever filled, the first ones; with as many entries a set is full. */
@@ -127,7 +130,7 @@ export class ReplacementState {
   /** The slot of a full set that is evicted next. */
   victim(set: number): number {
     const { words } = this;
-    if (this.logs !== null) return this.logs.oldest(set) - this.firstPlace;
+    if (this.logs !== null) return this.logs.oldest(this.firstPlace + set * this.ways) - this.firstPlace;
     if (this.isTree) {
       const last = words[this.rootsAt + this.firstPlace + set * TREE_WAYS];
       return (words[this.pairsAt + ((last ^ 2) & ~1)] ^ 1) - this.firstPlace;
@@ -190,9 +193,11 @@ export class ReplacementState {
     if (logs !== null && from.logs !== null) {
       for (const slot of from.logs.order(set).reverse()) logs.use(this.firstPlace + slot);
     } else if (this.isTree) {
-      // Trees are at the same places there, and name the same.
-      const tree = this.pairsAt + this.firstPlace + set * TREE_WAYS;
-      words.set(from.words.subarray(tree, tree + TREE_WORDS), tree);
+      // A tree names places: those that correspond.
+      const tree = this.setsAt + (set << SET_SHIFT);
+      const fromTree = from.setsAt + (set << SET_SHIFT);
+      for (let i = 0; i < TREE_WORDS; i++)
+        words[tree + i] = from.words[fromTree + i] - from.firstPlace + this.firstPlace;
     } else {
       words[this.stateWordOf(set)] = from.words[from.stateWordOf(set)];
     }

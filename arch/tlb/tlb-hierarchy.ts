@@ -16,7 +16,7 @@ import { dropContext, dropGuest, dropPieces, dropTag } from "./tlb-sweeps.ts";
 
 // The module's own constants, which V8 folds into the code (arch/fast-path/README.md, "Constants").
 const { ANY_PAGE } = structureCounts;
-const { ACCESSES_WATCHED, LARGE_TRANSLATIONS_WORD } = layout;
+const { ACCESSES_WATCHED } = layout;
 const { GUEST_TAG, SIZE_1G, SIZE_2M, SIZE_4K, SIZE_BYTES, TAG_SIZE_STEP, TR_SIZE_SHIFT } = translation;
 
 /** One size in one TLB. */
@@ -193,7 +193,7 @@ export class TlbHierarchy {
 
   /** Whether some TLB holds pages of 2 MiB or 1 GiB. */
   get hasLarge(): boolean {
-    return (this.words[LARGE_TRANSLATIONS_WORD] & (ACCESSES_WATCHED - 1)) !== 0;
+    return (this.words[this.all[0].largeAt] & (ACCESSES_WATCHED - 1)) !== 0;
   }
 
   /** Whether some TLB, for accesses of whatever kind, holds an entry of a size at an address, of whatever context. Changes nothing. */
@@ -254,7 +254,7 @@ export class TlbHierarchy {
       if (words[tlb.sizeAt] !== 0) dropTag(tlb, page, number, pcid, globals);
     }
     for (let i = 0; i < all.length; i++) if (all[i].mayHoldPieces) dropPieces(all[i], la, pcid, globals);
-    if ((words[LARGE_TRANSLATIONS_WORD] & (ACCESSES_WATCHED - 1)) === 0) return;
+    if ((words[this.all[0].largeAt] & (ACCESSES_WATCHED - 1)) === 0) return;
     for (let size = SIZE_2M; size <= SIZE_1G; size++) dropLarge(bySize[size], size, la, pcid, globals);
   }
 

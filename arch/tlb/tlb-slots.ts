@@ -50,10 +50,14 @@ export class TlbSlots {
   protected readonly further: Int32Array;
   /** The place of slot 0. */
   readonly firstPlace: number;
+  /** That place counted from the first of the CPU's (`CpuArrays.firstPlace`). */
+  readonly firstOwnPlace: number;
   /** What is evicted next. */
   readonly replacement: ReplacementState;
   /** Word of the number of entries of size 0; those of the other sizes follow. */
   readonly sizeAt: number;
+  /** Word of the number of translations of large pages in all structures of the CPU (`LARGE_TRANSLATIONS_WORD`). */
+  readonly largeAt: number;
   /** Whether it may hold pieces of pages that are larger than its sizes. */
   mayHoldPieces = false;
   /** Told of every entry that is removed other than to make room; null for no listener. */
@@ -91,11 +95,13 @@ export class TlbSlots {
     this.hashMask = hashMask;
     this.setsAt = arrays.takeWords(sets << SET_SHIFT);
     this.sizeAt = arrays.takeSizes();
+    this.largeAt = arrays.firstWord + LARGE_TRANSLATIONS_WORD;
     this.replacement = new ReplacementState(geometry, arrays, this.firstPlace, this.setsAt, level === 1);
     const isIndexed = level === undefined ? ways > SCANNED_WAYS_MAX : !this.replacement.isTree;
     this.headMask = indexSize(slots) - 1;
     this.headAt = isIndexed ? arrays.takeWords(this.headMask + 1) : -1;
     this.markShift = 31 - Math.clz32(sets);
+    this.firstOwnPlace = this.firstPlace - arrays.firstPlace;
     this.name = geometry.name;
     this.sets = sets;
     this.slots = slots;
@@ -302,7 +308,7 @@ export class TlbSlots {
   }
 
   protected countLarge(size: number, change: number): void {
-    if (size === 1 || size === 2) this.words[LARGE_TRANSLATIONS_WORD] += change;
+    if (size === 1 || size === 2) this.words[this.largeAt] += change;
   }
 
   /** Takes `place` out of its chain. */

@@ -17,7 +17,7 @@ import { dropContext, pageSizeOf } from "./tlb-sweeps.ts";
 // The module's own constants, which V8 folds into the code (arch/fast-path/README.md, "Constants").
 const { GUEST_CONTEXTS, GUEST_TAG, SIZE_TABLE, TR_GLOBAL, TR_GUEST_MASK, TR_MASK } = translation;
 const { ATTRIBUTE_PCID_MASK, ATTRIBUTE_PCID_SHIFT, ATTRIBUTE_SIZE_SHIFT, FURTHER_GUEST_SHIFT } = layout;
-const { CELL_SHIFT, FURTHER_NUMBER_SHIFT, LARGE_TRANSLATIONS_WORD, WORD_ATTRIBUTES, WORD_FRAME } = layout;
+const { CELL_SHIFT, FURTHER_NUMBER_SHIFT, WORD_ATTRIBUTES, WORD_FRAME } = layout;
 const { HELD_COUNT_MASK, HELD_EMPTY_SHIFT, SET_SHIFT, SIZES, WORD_LINK, WORD_NEXT, WORD_SHIFT } = layout;
 
 /** Words that a structure takes at the most, beside its records. */
@@ -198,7 +198,7 @@ export class Tlb extends TlbSlots {
         cells[(firstPlace + slot) << CELL_SHIFT] = Number.NaN;
       }
     }
-    words[LARGE_TRANSLATIONS_WORD] -= words[this.sizeAt + 1] + words[this.sizeAt + 2];
+    words[this.largeAt] -= words[this.sizeAt + 1] + words[this.sizeAt + 2];
     for (let size = 0; size < SIZES; size++) words[this.sizeAt + size] = 0;
     if (this.headAt >= 0) words.fill(0, this.headAt, this.headAt + this.headMask + 1);
     if (this.pcids !== null) this.pcids.length = 0;

@@ -29,10 +29,11 @@ export class Guest {
   readonly root: number;
   private nextTable = 1;
 
-  constructor(config: MachineConfig = {}) {
+  /** @param cpu number of the CPU that tests use */
+  constructor(config: MachineConfig = {}, cpu = 0) {
     this.machine = new Machine({ memoryBytes: 2 ** 34, ...config });
     this.memory = this.machine.memory;
-    this.cpu = this.machine.cpus[0];
+    this.cpu = this.machine.cpus[cpu];
     this.root = this.table();
     for (const cpu of this.machine.cpus) cpu.writeCr3(this.root * 4096);
   }
