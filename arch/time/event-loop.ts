@@ -10,7 +10,7 @@
  */
 import { ACTIVITY_OTHER, ACTIVITY_SWITCH } from "./cycle-accounts.ts";
 import { InterruptedCpus } from "./interrupted-cpus.ts";
-import { hasReady, readyAt, removeFrom, takeReady } from "./run-queue.ts";
+import { earliestReady, hasReady, removeFrom, takeReady } from "./run-queue.ts";
 import type { StepChooser } from "./step-chooser.ts";
 import {
   type CodesInTurn,
@@ -21,6 +21,7 @@ import {
   PAUSE_RESCHED,
   PAUSE_SLEEP,
   PAUSE_SPIN,
+  PAUSE_TURN,
   type Pause,
   Thread,
 } from "./thread.ts";
@@ -115,12 +116,16 @@ export class EventLoop extends InterruptedCpus {
     if (!thread.waiting) return;
     thread.waiting = false;
     thread.deadlineCycles = Number.POSITIVE_INFINITY;
-    thread.readyCycles = atCycles;
-    if (this.running[thread.cpu] !== thread) {
+    const { cpu } = thread;
+    if (this.running[cpu] === thread) {
+      this.pauses[cpu] = PAUSE_TURN;
+      this.goesOnCycles[cpu] = atCycles;
+    } else {
+      thread.readyCycles = atCycles;
       this.sleeping.delete(thread);
       this.enqueue(thread);
     }
-    this.refresh(thread.cpu);
+    this.refresh(cpu);
   }
 
   /** A thread is ready to run on its CPU. One that waits busily there may look up. */
@@ -302,7 +307,7 @@ export class EventLoop extends InterruptedCpus {
 
   /** Lets the thread that runs on `cpu`, or one that can begin there, go on, whatever the other clocks say. */
   goOn(cpu: number): void {
-    this.catchUp(cpu, readyAt(this.running[cpu], this.runQueues[cpu], this.clockCycles[cpu]));
+    this.catchUp(cpu, this.threadActsAt(cpu));
     this.resume(cpu);
   }
 
@@ -312,11 +317,12 @@ export class EventLoop extends InterruptedCpus {
       thread = takeReady(this.runQueues[cpu], this.clockCycles[cpu]);
       if (thread === null) return;
       this.switchTo(cpu, thread);
+    } else if (this.pauses[cpu] === PAUSE_SPIN) {
+      if (this.goesOnCycles[cpu] > this.clockCycles[cpu]) return;
+      thread.waiting = false;
     }
-    if (thread.waiting && thread.deadlineCycles > this.clockCycles[cpu]) return;
-    thread.waiting = false;
     this.currentThread = thread;
-    this.computing[cpu] = 0;
+    this.pauses[cpu] = PAUSE_TURN;
     try {
       const result = thread.next();
       if (result.done) {
@@ -361,27 +367,35 @@ export class EventLoop extends InterruptedCpus {
   }
 
   private applyPause(cpu: number, thread: Thread, pause: Pause): void {
-    thread.readyCycles = this.clockCycles[cpu];
+    this.pauses[cpu] = pause;
+    this.goesOnCycles[cpu] = this.clockCycles[cpu];
     if (pause === PAUSE_SPIN) {
       thread.waiting = true;
+      this.goesOnCycles[cpu] = thread.deadlineCycles;
     } else if (pause === PAUSE_SLEEP) {
       thread.waiting = true;
       this.sleeping.add(thread);
       this.leave(cpu, thread);
     } else if (pause === PAUSE_COMPUTE) {
-      thread.readyCycles += thread.computeCycles;
-      this.computing[cpu] = 1;
+      this.goesOnCycles[cpu] += thread.computeCycles;
     } else if (pause === PAUSE_RESCHED) {
+      thread.readyCycles = this.clockCycles[cpu];
       this.leave(cpu, thread);
       this.enqueue(thread);
       if (thread.cpu !== cpu) this.refresh(thread.cpu);
     }
   }
 
+  /** When `cpu` can act without an interrupt, at the earliest; infinity when it cannot. The thread that runs there is not looked at. */
+  private threadActsAt(cpu: number): number {
+    const clock = this.clockCycles[cpu];
+    return this.running[cpu] === null ? earliestReady(this.runQueues[cpu], clock) : Math.max(clock, this.goesOnCycles[cpu]);
+  }
+
   /** Recomputes when `cpu` can act next. */
   refresh(cpu: number): void {
     const clock = this.clockCycles[cpu];
-    const threadsAt = readyAt(this.running[cpu], this.runQueues[cpu], clock);
+    const threadsAt = this.threadActsAt(cpu);
     const arrival = this.interrupts.nextAt[cpu];
     const at = Math.min(threadsAt, arrival < clock ? this.interrupts.takenAt(cpu, arrival) : arrival);
     if (this.vcpuScheduler === null) this.setReady(cpu, at);

@@ -15,6 +15,7 @@ import {
 } from "./pending-interrupts.ts";
 import { ReadyQueue } from "./ready-queue.ts";
 import { SharedCores } from "./shared-cores.ts";
+import { PAUSE_COMPUTE } from "./thread.ts";
 import type { VcpuScheduler } from "./vcpu-scheduler.ts";
 
 /** CPUs with clocks that take interrupts. */
@@ -24,8 +25,10 @@ export abstract class InterruptedCpus extends CpuClocks {
   abstract vcpuScheduler: VcpuScheduler | null;
   /** When each CPU can act. */
   protected readonly ready = new ReadyQueue(this.cpus);
-  /** By CPU: 1 while its thread computes. */
-  protected readonly computing = new Uint8Array(this.cpus);
+  /** By CPU: why the thread that runs there paused; `PAUSE_TURN` once nothing keeps it from going on. */
+  protected readonly pauses = new Uint8Array(this.cpus);
+  /** By CPU: when that thread can go on; infinity while it waits to be woken. */
+  protected readonly goesOnCycles = new Float64Array(this.cpus);
   /** Whether the current CPU's clock is set back for an interrupt handler. */
   private isSetBack = false;
 
@@ -187,7 +190,7 @@ export abstract class InterruptedCpus extends CpuClocks {
       this.ready.at[cpu] === was &&
       this.interrupts.nextAt[cpu] >= clock &&
       this.vcpuScheduler === null &&
-      this.computing[cpu] === 0
+      this.pauses[cpu] !== PAUSE_COMPUTE
     ) {
       this.setReady(cpu, clock);
     } else {
@@ -206,8 +209,7 @@ export abstract class InterruptedCpus extends CpuClocks {
   abstract setReady(cpu: number, atCycles: number): void;
 
   /** What the thread of `cpu` was computing is done so much later. */
-  private computesLater(cpu: number, cycles: number): void {
-    const thread = this.running[cpu];
-    if (thread !== null && thread.computeCycles > 0) thread.readyCycles += cycles;
+  computesLater(cpu: number, cycles: number): void {
+    if (this.running[cpu] !== null && this.pauses[cpu] === PAUSE_COMPUTE) this.goesOnCycles[cpu] += cycles;
   }
 }

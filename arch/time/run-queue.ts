@@ -16,16 +16,10 @@ export function takeReady(queue: Thread[], atCycles: number): Thread | null {
 }
 
 /** When the first thread of the queue can run on a CPU whose clock is at `clockCycles`; infinity for an empty queue. */
-function earliestReady(queue: readonly Thread[], clockCycles: number): number {
+export function earliestReady(queue: readonly Thread[], clockCycles: number): number {
   let at = Number.POSITIVE_INFINITY;
   for (let i = 0; i < queue.length; i++) at = Math.min(at, Math.max(clockCycles, queue[i].readyCycles));
   return at;
-}
-
-/** When a CPU that runs `thread` (null: nothing) can act without an interrupt, at the earliest; infinity when it cannot, unless its wait has a deadline. */
-export function readyAt(thread: Thread | null, queue: readonly Thread[], clockCycles: number): number {
-  if (thread === null) return earliestReady(queue, clockCycles);
-  return Math.max(clockCycles, thread.waiting ? thread.deadlineCycles : thread.readyCycles);
 }
 
 /** Takes a thread off the queue, if it is there. */

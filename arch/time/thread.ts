@@ -56,7 +56,7 @@ export class Thread {
   readonly name: string;
   /** The CPU that runs it. */
   cpu: number;
-  /** Earliest time at which it can go on. */
+  /** While it is queued on its CPU: the earliest time at which it can go on. */
   readyCycles: number;
   /** Whether it waits for `wake`. */
   waiting = false;

@@ -117,8 +117,7 @@ export class HostScheduler implements VcpuScheduler {
     if (waited <= 0) return;
     loop.interrupts.wereOff(cpu, loop.clockCycles[cpu], atCycles, true);
     loop.clockCycles[cpu] = atCycles;
-    const thread = loop.running[cpu];
-    if (thread !== null && thread.computeCycles > 0) thread.readyCycles += waited;
+    loop.computesLater(cpu, waited);
   }
 
   /** Copies its state while nothing is under way. @throws StateError for a vCPU that waits in the host */
@@ -220,9 +219,8 @@ export class HostScheduler implements VcpuScheduler {
     loop.clockCycles[cpu] = untilCycles;
     loop.accounts.enter(cpu, activity);
     this.stolenCycles[cpu] += cycles;
-    const thread = loop.running[cpu];
     // What it was computing is not done any sooner.
-    if (thread !== null && thread.computeCycles > 0) thread.readyCycles += cycles;
+    loop.computesLater(cpu, cycles);
   }
 
   /** Whether a vCPU that has its physical CPU uses it. */
