@@ -204,7 +204,7 @@ export class ChosenSteps implements StepChooser {
     if (this.atPoints.includes(cpu) || this.isHeld(cpu)) return false;
     const { running, runQueues } = this.loop;
     const thread = running[cpu];
-    return thread !== null ? !thread.waiting : runQueues[cpu].length > 0;
+    return thread !== null ? !thread.waiting : runQueues.length(cpu) > 0;
   }
 
   private perform(action: Action): void {

@@ -44,7 +44,7 @@ export function captureEventLoop(
 ): EventLoopState {
   const under = [...loop.running.filter((thread) => thread !== null), ...loop.sleeping];
   const queued: QueuedWork[] = [];
-  for (const thread of loop.runQueues.flat()) {
+  for (const thread of loop.runQueues.all()) {
     const work = workOf(thread);
     if (work === null) under.push(thread);
     else queued.push({ work, cpu: thread.cpu, readyCycles: thread.readyCycles });

@@ -10,7 +10,6 @@
  */
 import { ACTIVITY_OTHER, ACTIVITY_SWITCH } from "./cycle-accounts.ts";
 import { InterruptedCpus } from "./interrupted-cpus.ts";
-import { earliestReady, hasReady, removeFrom, takeReady } from "./run-queue.ts";
 import type { StepChooser } from "./step-chooser.ts";
 import {
   type CodesInTurn,
@@ -26,7 +25,6 @@ import {
   Thread,
 } from "./thread.ts";
 import type { Topology } from "./topology.ts";
-import type { VcpuScheduler } from "./vcpu-scheduler.ts";
 
 export * from "./pending-interrupts.ts";
 export * from "./thread.ts";
@@ -37,16 +35,10 @@ export class EventLoop extends InterruptedCpus {
   contextSwitchCycles = 0;
   /** The thread that runs now; null in an interrupt handler and outside the loop. */
   currentThread: Thread | null = null;
-  /** Earliest time at which another CPU than the current one can act, or an interrupt reaches the current one. */
-  horizonCycles = Number.POSITIVE_INFINITY;
   /** Chooses what happens next in place of the clocks; null: nobody does. Set it between two runs only. */
   chosenSteps: StepChooser | null = null;
-  /** Shares out physical CPUs among the loop's; null: each is one. */
-  vcpuScheduler: VcpuScheduler | null = null;
 
   private readonly lastThread: (Thread | null)[];
-  /** Threads of each CPU that could run, in the order in which they came. */
-  readonly runQueues: Thread[][];
   /** Threads that sleep until somebody wakes them. */
   readonly sleeping = new Set<Thread>();
   /** The thread in whose name `runSync` runs; one is enough because such calls do not nest. */
@@ -63,7 +55,6 @@ export class EventLoop extends InterruptedCpus {
   constructor(cpus: number, topology?: Topology, clockCycles?: Float64Array) {
     super(cpus, topology, clockCycles);
     this.lastThread = new Array<Thread | null>(cpus).fill(null);
-    this.runQueues = Array.from({ length: cpus }, () => []);
   }
 
   /** Whether code that the loop runs, or a call from outside, is under way. */
@@ -130,7 +121,7 @@ export class EventLoop extends InterruptedCpus {
 
   /** A thread is ready to run on its CPU. One that waits busily there may look up. */
   private enqueue(thread: Thread): void {
-    this.runQueues[thread.cpu].push(thread);
+    this.runQueues.add(thread.cpu, thread);
     const running = this.running[thread.cpu];
     if (running?.givesWay === true) this.wake(running, Math.max(thread.readyCycles, this.clockCycles[thread.cpu]));
   }
@@ -153,7 +144,7 @@ export class EventLoop extends InterruptedCpus {
 
   /** Whether the current thread's CPU has another thread ready to run. */
   needsResched(): boolean {
-    return hasReady(this.runQueues[this.currentCpu], this.nowCycles());
+    return this.runQueues.hasReady(this.currentCpu, this.nowCycles());
   }
 
   /**
@@ -252,7 +243,7 @@ export class EventLoop extends InterruptedCpus {
     thread.cpu = cpu;
     thread.readyCycles = this.clockCycles[cpu];
     // In the queue, so that `needsResched` tells the thread that runs.
-    this.runQueues[cpu].unshift(thread);
+    this.runQueues.addFirst(cpu, thread);
     this.depth++;
     try {
       this.stepUntilDone(thread);
@@ -271,7 +262,7 @@ export class EventLoop extends InterruptedCpus {
       if (!thread.done) {
         if (this.running[cpu] === thread) this.running[cpu] = null;
         this.sleeping.delete(thread);
-        removeFrom(this.runQueues[cpu], thread);
+        this.runQueues.remove(cpu, thread);
         this.syncThread = new Thread(thread.name, cpu, 0, nothing());
       }
       this.refresh(cpu);
@@ -299,12 +290,6 @@ export class EventLoop extends InterruptedCpus {
     return true;
   }
 
-  /** The current CPU must not go past the arrival of its own next interrupt, if it can take it. */
-  protected lookAhead(cpu: number): void {
-    const arrival = this.interrupts.nextAt[cpu];
-    if (arrival < this.horizonCycles) this.horizonCycles = arrival;
-  }
-
   /** Lets the thread that runs on `cpu`, or one that can begin there, go on, whatever the other clocks say. */
   goOn(cpu: number): void {
     this.catchUp(cpu, this.threadActsAt(cpu));
@@ -314,7 +299,7 @@ export class EventLoop extends InterruptedCpus {
   private resume(cpu: number): void {
     let thread = this.running[cpu];
     if (thread === null) {
-      thread = takeReady(this.runQueues[cpu], this.clockCycles[cpu]);
+      thread = this.runQueues.takeReady(cpu, this.clockCycles[cpu]);
       if (thread === null) return;
       this.switchTo(cpu, thread);
     } else if (this.pauses[cpu] === PAUSE_SPIN) {
@@ -384,31 +369,5 @@ export class EventLoop extends InterruptedCpus {
       this.enqueue(thread);
       if (thread.cpu !== cpu) this.refresh(thread.cpu);
     }
-  }
-
-  /** When `cpu` can act without an interrupt, at the earliest; infinity when it cannot. The thread that runs there is not looked at. */
-  private threadActsAt(cpu: number): number {
-    const clock = this.clockCycles[cpu];
-    return this.running[cpu] === null ? earliestReady(this.runQueues[cpu], clock) : Math.max(clock, this.goesOnCycles[cpu]);
-  }
-
-  /** Recomputes when `cpu` can act next. */
-  refresh(cpu: number): void {
-    const clock = this.clockCycles[cpu];
-    const threadsAt = this.threadActsAt(cpu);
-    const arrival = this.interrupts.nextAt[cpu];
-    const at = Math.min(threadsAt, arrival < clock ? this.interrupts.takenAt(cpu, arrival) : arrival);
-    if (this.vcpuScheduler === null) this.setReady(cpu, at);
-    else this.vcpuScheduler.couldAct(cpu, at);
-  }
-
-  get earliestCycles(): number {
-    return this.ready.firstAt;
-  }
-
-  /** Says when `cpu` can act next. */
-  setReady(cpu: number, atCycles: number): void {
-    this.ready.set(cpu, atCycles);
-    if (cpu !== this.currentCpu && atCycles < this.horizonCycles) this.horizonCycles = atCycles;
   }
 }

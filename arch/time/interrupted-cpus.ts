@@ -14,6 +14,7 @@ import {
   PendingInterrupts,
 } from "./pending-interrupts.ts";
 import { ReadyQueue } from "./ready-queue.ts";
+import { RunQueues } from "./run-queues.ts";
 import { SharedCores } from "./shared-cores.ts";
 import { PAUSE_COMPUTE } from "./thread.ts";
 import type { VcpuScheduler } from "./vcpu-scheduler.ts";
@@ -22,7 +23,11 @@ import type { VcpuScheduler } from "./vcpu-scheduler.ts";
 export abstract class InterruptedCpus extends CpuClocks {
   readonly interrupts = new PendingInterrupts(this.cpus);
   /** Shares out physical CPUs among these; null: each is one. */
-  abstract vcpuScheduler: VcpuScheduler | null;
+  vcpuScheduler: VcpuScheduler | null = null;
+  /** Earliest time at which another CPU than the current one can act, or an interrupt reaches the current one. */
+  horizonCycles = Number.POSITIVE_INFINITY;
+  /** Threads that could run. */
+  readonly runQueues = new RunQueues(this.cpus);
   /** When each CPU can act. */
   protected readonly ready = new ReadyQueue(this.cpus);
   /** By CPU: why the thread that runs there paused; `PAUSE_TURN` once nothing keeps it from going on. */
@@ -200,16 +205,41 @@ export abstract class InterruptedCpus extends CpuClocks {
   }
 
   /** The current CPU must not go past the arrival of its own next interrupt, if it can take it. */
-  protected abstract lookAhead(cpu: number): void;
+  protected lookAhead(cpu: number): void {
+    const arrival = this.interrupts.nextAt[cpu];
+    if (arrival < this.horizonCycles) this.horizonCycles = arrival;
+  }
+
+  /** When `cpu` can act without an interrupt, at the earliest; infinity when it cannot. The thread that runs there is not looked at. */
+  protected threadActsAt(cpu: number): number {
+    const clock = this.clockCycles[cpu];
+    return this.running[cpu] === null
+      ? this.runQueues.earliestReady(cpu, clock)
+      : Math.max(clock, this.goesOnCycles[cpu]);
+  }
 
   /** Recomputes when `cpu` can act next. */
-  abstract refresh(cpu: number): void;
+  refresh(cpu: number): void {
+    const clock = this.clockCycles[cpu];
+    const threadsAt = this.threadActsAt(cpu);
+    const arrival = this.interrupts.nextAt[cpu];
+    const at = Math.min(threadsAt, arrival < clock ? this.interrupts.takenAt(cpu, arrival) : arrival);
+    if (this.vcpuScheduler === null) this.setReady(cpu, at);
+    else this.vcpuScheduler.couldAct(cpu, at);
+  }
+
+  get earliestCycles(): number {
+    return this.ready.firstAt;
+  }
 
   /** Says when `cpu` can act next. */
-  abstract setReady(cpu: number, atCycles: number): void;
+  setReady(cpu: number, atCycles: number): void {
+    this.ready.set(cpu, atCycles);
+    if (cpu !== this.currentCpu && atCycles < this.horizonCycles) this.horizonCycles = atCycles;
+  }
 
   /** What the thread of `cpu` was computing is done so much later. */
   computesLater(cpu: number, cycles: number): void {
-    if (this.running[cpu] !== null && this.pauses[cpu] === PAUSE_COMPUTE) this.goesOnCycles[cpu] += cycles;
+    if (this.pauses[cpu] === PAUSE_COMPUTE) this.goesOnCycles[cpu] += cycles;
   }
 }

@@ -20,6 +20,6 @@ export function scheduleTimeoutUninterruptible(loop: EventLoop, frequencyGhz: nu
 
 /** Whether nothing but the current thread can act any more: no other runs or is ready, no interrupt and no timer is under way. */
 export function isAlone({ currentCpu: cpu, horizonCycles, runQueues, interrupts }: EventLoop): boolean {
-  if (horizonCycles !== Number.POSITIVE_INFINITY || runQueues[cpu].length > 0) return false;
+  if (horizonCycles !== Number.POSITIVE_INFINITY || runQueues.length(cpu) > 0) return false;
   return interrupts.nextArrival(cpu) === Number.POSITIVE_INFINITY;
 }

@@ -40,7 +40,7 @@ import {
   wordArgument,
 } from "./call-arguments.ts";
 import type { OperationCounts } from "./operation-counts.ts";
-import { Turns } from "./turns.ts";
+import type { Turns } from "./turns.ts";
 
 /** The code of a workload's thread: a generator that passes on, with `yield*`, the pauses of the calls that it makes. */
 export type WorkloadCode = KernelCode<void>;
@@ -134,7 +134,16 @@ export class WorkloadThread {
   private readonly turns: Turns;
   private readonly caller: string;
 
-  constructor(kernel: Kernel, name: string, cpu: number, operations: number, seed: number, counts: SharedCounts) {
+  /** @param counts as `turns`, those of all threads */
+  constructor(
+    kernel: Kernel,
+    name: string,
+    cpu: number,
+    operations: number,
+    seed: number,
+    counts: SharedCounts,
+    turns: Turns,
+  ) {
     this.kernel = kernel;
     this.cpu = cpu;
     this.cpus = kernel.machine.loop.cpus;
@@ -144,7 +153,7 @@ export class WorkloadThread {
     const executing = kernel.machine.cpus[cpu];
     this.dependent = new ThreadAccesses(executing, counts);
     this.independent = new IndependentThreadAccesses(executing.independent, counts);
-    this.turns = new Turns(kernel.machine.loop, kernel.machine.preset.frequencyGhz.value);
+    this.turns = turns;
     this.caller = `${name.replace(/\W+/g, "_")}+0x0/0x0`;
   }
 

@@ -4,6 +4,7 @@ import { defaultParameters, type ParameterSpec, type ParameterValues } from "../
 import type { Kernel } from "../../machine/kernel.ts";
 import { type SharedCounts, type WorkloadCode, WorkloadThread } from "./context.ts";
 import { OperationCounts } from "./operation-counts.ts";
+import { Turns } from "./turns.ts";
 import type { Workload, WorkloadOptions, WorkloadResult } from "./workload.ts";
 
 const PROGRESS_OPERATIONS = 256;
@@ -45,7 +46,9 @@ function startThreads(
   options: WorkloadOptions,
   code: (thread: WorkloadThread) => WorkloadCode,
 ): () => WorkloadResult {
-  const { cpus } = kernel.machine.loop;
+  const { loop, preset } = kernel.machine;
+  const { cpus } = loop;
+  const turns = new Turns(loop, preset.frequencyGhz.value);
   let done = 0;
   const counts: SharedCounts = {
     operations: new OperationCounts(),
@@ -59,7 +62,7 @@ function startThreads(
   };
   for (let cpu = 0; cpu < cpus; cpu++) {
     const share = Math.floor((options.operations + cpus - 1 - cpu) / cpus);
-    const thread = new WorkloadThread(kernel, name, cpu, share, options.seed, counts);
+    const thread = new WorkloadThread(kernel, name, cpu, share, options.seed, counts, turns);
     kernel.spawn(`${name}/${cpu}`, cpu, code(thread));
   }
   return () => {

@@ -6,6 +6,7 @@ import { EventCounter } from "../../events/event-counter.ts";
 import { booleanParameter, defaultParameters, integerParameter, type ParameterValues } from "../../input/parameters.ts";
 import { bootKernel, type Kernel, type KernelConfig } from "../../machine/kernel.ts";
 import { type Random, randomStream } from "../../machine/random.ts";
+import { Turns } from "../base/turns.ts";
 import type { Workload, WorkloadOptions, WorkloadResult } from "../base/workload.ts";
 import { TEST_VMALLOC_PARAMETERS } from "./parameters.ts";
 import { KERNEL_SIZES, type TestSizes } from "./test-sizes.ts";
@@ -121,6 +122,7 @@ function runTests(
   let done = 0;
   const parts = {
     kernel,
+    turns: new Turns(loop, preset.frequencyGhz.value),
     percpu: new PercpuAllocator(kernel.vm),
     kvfreeRcu: new KvfreeRcu(kernel.vm, preset.frequencyGhz.value * 1e9),
     loops: settings.loops,

@@ -7,7 +7,7 @@ import type { KvfreeRcu } from "../../../mm/percpu/kvfree-rcu.ts";
 import type { PercpuAllocator } from "../../../mm/percpu/percpu.ts";
 import type { Kernel } from "../../machine/kernel.ts";
 import type { Random } from "../../machine/random.ts";
-import { Turns } from "../base/turns.ts";
+import type { Turns } from "../base/turns.ts";
 import type { TestSizes } from "./test-sizes.ts";
 
 /** Bits 63:32 of a kernel address whose low 48 bits have bit 47 set, in their upper half. */
@@ -17,6 +17,7 @@ const LOWER_HALF_END = 2 ** 47;
 /** What all workers share. */
 export interface WorkerParts {
   readonly kernel: Kernel;
+  readonly turns: Turns;
   readonly percpu: PercpuAllocator;
   readonly kvfreeRcu: KvfreeRcu;
   readonly loops: number;
@@ -27,41 +28,42 @@ export interface WorkerParts {
   readonly onLoops: (loops: number) => void;
 }
 
-/** One worker. */
+/** One worker. What each loop of a test looks at comes first, in as few of the host's lines as may be. */
 export class Worker {
-  readonly cpus: number;
+  private loopsTold = 0;
+  /** Stores made. */
+  stores = 0;
+  private readonly cpu: Cpu;
+  readonly turns: Turns;
+  readonly useHuge: boolean;
+  private readonly onLoops: (loops: number) => void;
   readonly vm: Vmalloc;
-  readonly percpu: PercpuAllocator;
-  readonly kvfreeRcu: KvfreeRcu;
   readonly loops: number;
   readonly pages: number;
-  readonly useHuge: boolean;
+  /** Loads made. */
+  loads = 0;
+  readonly cpus: number;
+  readonly percpu: PercpuAllocator;
+  readonly kvfreeRcu: KvfreeRcu;
   readonly sizes: TestSizes;
   readonly random: Random;
-  readonly turns: Turns;
-  /** Loads and stores made. */
-  loads = 0;
-  stores = 0;
   private readonly kernel: Kernel;
-  private readonly cpu: Cpu;
-  private readonly onLoops: (loops: number) => void;
-  private loopsTold = 0;
 
   constructor(parts: WorkerParts, cpu: number, random: Random) {
     const { kernel } = parts;
-    this.kernel = kernel;
-    this.cpus = kernel.machine.loop.cpus;
+    this.cpu = kernel.machine.cpus[cpu];
+    this.turns = parts.turns;
+    this.useHuge = parts.useHuge;
+    this.onLoops = parts.onLoops;
     this.vm = kernel.vm;
-    this.percpu = parts.percpu;
-    this.kvfreeRcu = parts.kvfreeRcu;
     this.loops = parts.loops;
     this.pages = parts.pages;
-    this.useHuge = parts.useHuge;
+    this.cpus = kernel.machine.loop.cpus;
+    this.percpu = parts.percpu;
+    this.kvfreeRcu = parts.kvfreeRcu;
     this.sizes = parts.sizes;
-    this.cpu = kernel.machine.cpus[cpu];
     this.random = random;
-    this.turns = new Turns(kernel.machine.loop, kernel.machine.preset.frequencyGhz.value);
-    this.onLoops = parts.onLoops;
+    this.kernel = kernel;
   }
 
   /** Lets others act, `loop` loops into a test. */

@@ -94,7 +94,11 @@ describe("a call from outside while threads are in the middle of their code", ()
         expect(scene.ended).toBe(scene.asked);
         expect(scene.locks.map((lock) => lock.isHeld)).toEqual([false, false, false, false]);
         expect(scene.works.map((work) => work.isPending)).toEqual([false, false, false]);
-        expect(scene.loop.running.concat(...scene.loop.runQueues, ...scene.loop.sleeping)).toEqual([null, null, null]);
+        expect(scene.loop.running.concat(scene.loop.runQueues.all(), ...scene.loop.sleeping)).toEqual([
+          null,
+          null,
+          null,
+        ]);
       }),
       { numRuns: 400 },
     );

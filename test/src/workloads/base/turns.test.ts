@@ -37,12 +37,13 @@ class TurnsAsGenerator {
 /** Threads that spend so many cycles between turns, two threads in a row on each CPU; who ran when. */
 function orderOf(
   threads: readonly (readonly number[])[],
-  make: (loop: EventLoop) => Turns | TurnsAsGenerator,
+  makeOfThread: (loop: EventLoop) => () => Turns | TurnsAsGenerator,
 ): string[] {
   const loop = new EventLoop(Math.ceil(threads.length / 2));
+  const turnsOfThread = makeOfThread(loop);
   const log: string[] = [];
   threads.forEach((amounts, i) => {
-    const turns = make(loop);
+    const turns = turnsOfThread();
     const code = function* (): KernelCode<void> {
       for (const amount of amounts) {
         if (turns.isDue()) yield* turns.take();
@@ -56,19 +57,24 @@ function orderOf(
   return log;
 }
 
+function turnsOfAll(loop: EventLoop): () => Turns {
+  const turns = new Turns(loop, FREQUENCY_GHZ);
+  return () => turns;
+}
+
 describe("turns of threads", () => {
   it("let others act when a generator that polls and gives up its slice would", () => {
     const amounts = fc.array(fc.integer({ min: 1, max: 60 }), { minLength: 1, maxLength: 40 });
     fc.assert(
       fc.property(fc.array(amounts, { minLength: 1, maxLength: 6 }), (threads) => {
-        const order = orderOf(threads, (loop) => new Turns(loop, FREQUENCY_GHZ));
-        expect(order).toEqual(orderOf(threads, (loop) => new TurnsAsGenerator(loop)));
+        const order = orderOf(threads, turnsOfAll);
+        expect(order).toEqual(orderOf(threads, (loop) => () => new TurnsAsGenerator(loop)));
       }),
     );
   });
 
   it("share a CPU out by slices", () => {
-    const order = orderOf([Array(20).fill(20), Array(20).fill(20)], (loop) => new Turns(loop, FREQUENCY_GHZ));
+    const order = orderOf([Array(20).fill(20), Array(20).fill(20)], turnsOfAll);
     const names = order.map((each) => each[0]).join("");
     expect(names).toMatch(/^0+1+0+1+/);
   });
