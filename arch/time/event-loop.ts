@@ -22,7 +22,10 @@ import {
   PAUSE_SPIN,
   PAUSE_TURN,
   type Pause,
+  type PausedCode,
+  pausedWithin,
   Thread,
+  TURN_WITHIN,
 } from "./thread.ts";
 import type { Topology } from "./topology.ts";
 
@@ -39,6 +42,8 @@ export class EventLoop extends InterruptedCpus {
   chosenSteps: StepChooser | null = null;
 
   private readonly lastThread: (Thread | null)[];
+  /** By CPU: where the thread that runs there paused within its code (`Thread.within`). Most often it goes on there, and is not looked at itself. */
+  private readonly within: (PausedCode | null)[];
   /** Threads that sleep until somebody wakes them. */
   readonly sleeping = new Set<Thread>();
   /** The thread in whose name `runSync` runs; one is enough because such calls do not nest. */
@@ -55,6 +60,7 @@ export class EventLoop extends InterruptedCpus {
   constructor(cpus: number, topology?: Topology, clockCycles?: Float64Array) {
     super(cpus, topology, clockCycles);
     this.lastThread = new Array<Thread | null>(cpus).fill(null);
+    this.within = new Array<PausedCode | null>(cpus).fill(null);
   }
 
   /** Whether code that the loop runs, or a call from outside, is under way. */
@@ -189,6 +195,7 @@ export class EventLoop extends InterruptedCpus {
     if (first.done) return first.value;
     const { cpu } = thread;
     this.running[cpu] = thread;
+    this.within[cpu] = null;
     this.applyPause(cpu, thread, first.value);
     this.sharedCores?.paused(cpu, thread.computeCycles);
     this.refresh(cpu);
@@ -260,7 +267,10 @@ export class EventLoop extends InterruptedCpus {
       while (!thread.done) if (!this.step()) throw new Deadlock([thread.name]);
     } finally {
       if (!thread.done) {
-        if (this.running[cpu] === thread) this.running[cpu] = null;
+        if (this.running[cpu] === thread) {
+          this.running[cpu] = null;
+          thread.within = this.within[cpu];
+        }
         this.sleeping.delete(thread);
         this.runQueues.remove(cpu, thread);
         this.syncThread = new Thread(thread.name, cpu, 0, nothing());
@@ -309,7 +319,8 @@ export class EventLoop extends InterruptedCpus {
     this.currentThread = thread;
     this.pauses[cpu] = PAUSE_TURN;
     try {
-      const result = thread.next();
+      const result = this.goOnWithin(cpu) ?? thread.next();
+      if (result === TURN_WITHIN) this.within[cpu] = pausedWithin.code;
       if (result.done) {
         thread.done = true;
         thread.result = result.value;
@@ -328,8 +339,18 @@ export class EventLoop extends InterruptedCpus {
     }
   }
 
+  /** Goes on where the thread that runs on `cpu` paused within its code; null where it did not, or when that has ended. */
+  private goOnWithin(cpu: number): IteratorYieldResult<Pause> | null {
+    const paused = this.within[cpu];
+    if (paused === null) return null;
+    const step = paused.goOnAlone();
+    this.within[cpu] = step === null ? null : pausedWithin.code;
+    return step;
+  }
+
   private switchTo(cpu: number, thread: Thread): void {
     this.running[cpu] = thread;
+    this.within[cpu] = thread.within;
     if (this.lastThread[cpu] !== thread) {
       // Idle since the machine began to run, if only for no time: who watches must know that it is not idle now.
       if (this.lastThread[cpu] === null && this.idleCycles[cpu] === 0) this.accounts.idle(cpu, this.clockCycles[cpu]);
@@ -345,6 +366,7 @@ export class EventLoop extends InterruptedCpus {
   /** The thread no longer runs on `cpu`. */
   private leave(cpu: number, thread: Thread): void {
     this.running[cpu] = null;
+    thread.within = this.within[cpu];
     thread.activity = this.accounts.enter(cpu, ACTIVITY_OTHER);
     if (thread.watchers === null) return;
     for (const watcher of thread.watchers) this.wake(watcher, this.seenByCycles(cpu, watcher.cpu));

@@ -50,38 +50,38 @@ export const pausedWithin: { code: PausedCode | null } = { code: null };
  */
 export const TURN_WITHIN: IteratorYieldResult<Pause> = { done: false, value: PAUSE_TURN };
 
-/** A thread of execution, tied to one CPU until it migrates itself. */
+/** A thread of execution, tied to one CPU until it migrates itself. What it runs comes first: V8 lays fields out as they are set. */
 export class Thread {
-  /** What traces and messages call it. */
-  readonly name: string;
-  /** The CPU that runs it. */
-  cpu: number;
-  /** While it is queued on its CPU: the earliest time at which it can go on. */
-  readyCycles: number;
-  /** Whether it waits for `wake`. */
-  waiting = false;
-  /** Where it paused within its code; null where that goes on as a whole. */
-  private within: PausedCode | null = null;
-  /** How long it computes while it pauses for that; else 0. */
-  computeCycles = 0;
-  /** While it waits busily: when it looks up even if nobody wakes it. */
-  deadlineCycles = Number.POSITIVE_INFINITY;
-  /** While it waits busily: whether it looks up when its CPU gets another thread to run (`need_resched`). */
-  givesWay = false;
-  /** Threads that wait busily for as long as this one runs (`owner_on_cpu`); null for none. */
-  watchers: Thread[] | null = null;
-  /** Whether its code has ended. */
-  done = false;
-  /** What its code returned, once it is done. */
-  result: unknown = undefined;
-  /** What its code threw, when it ended that way. */
-  failure: unknown = undefined;
-  /** What it was doing when it last left its CPU (`cycle-accounts.ts`). */
-  activity: number = ACTIVITY_OTHER;
   /** What it runs. */
   code: KernelCode<unknown>;
   /** What it runs when that has ended; null for nothing. */
   readonly codes: CodesInTurn | null;
+  /** The CPU that runs it. */
+  cpu: number;
+  /** What traces and messages call it. */
+  readonly name: string;
+  /** While it is queued on its CPU: the earliest time at which it can go on. */
+  readyCycles: number;
+  /** Whether it waits for `wake`. */
+  waiting: boolean;
+  /** While it runs on no CPU: where it paused within its code, with which the event loop goes on alone; null where that goes on as a whole. */
+  within: PausedCode | null;
+  /** How long it computes while it pauses for that; else 0. */
+  computeCycles: number;
+  /** While it waits busily: when it looks up even if nobody wakes it. */
+  deadlineCycles: number;
+  /** While it waits busily: whether it looks up when its CPU gets another thread to run (`need_resched`). */
+  givesWay: boolean;
+  /** Threads that wait busily for as long as this one runs (`owner_on_cpu`); null for none. */
+  watchers: Thread[] | null;
+  /** Whether its code has ended. */
+  done: boolean;
+  /** What its code returned, once it is done. */
+  result: unknown;
+  /** What its code threw, when it ended that way. */
+  failure: unknown;
+  /** What it was doing when it last left its CPU (`cycle-accounts.ts`). */
+  activity: number;
 
   constructor(
     name: string,
@@ -90,11 +90,21 @@ export class Thread {
     code: KernelCode<unknown>,
     codes: CodesInTurn | null = null,
   ) {
-    this.readyCycles = readyCycles;
     this.code = code;
     this.codes = codes;
     this.cpu = cpu;
     this.name = name;
+    this.readyCycles = readyCycles;
+    this.waiting = false;
+    this.within = null;
+    this.computeCycles = 0;
+    this.deadlineCycles = Number.POSITIVE_INFINITY;
+    this.givesWay = false;
+    this.watchers = null;
+    this.done = false;
+    this.result = undefined;
+    this.failure = undefined;
+    this.activity = ACTIVITY_OTHER;
   }
 
   /** Gives it other code, in place of what it ran. */
@@ -105,14 +115,7 @@ export class Thread {
 
   /** Goes on until it pauses or all that it runs has ended. */
   next(): IteratorResult<Pause, unknown> {
-    const { within } = this;
-    if (within !== null) {
-      const step = within.goOnAlone();
-      this.within = step === null ? null : pausedWithin.code;
-      if (step !== null) return step;
-    }
     const result = this.code.next();
-    if (result === TURN_WITHIN) this.within = pausedWithin.code;
     return result.done === true && this.codes !== null ? this.nextCode(this.codes, result.value) : result;
   }
 
@@ -123,7 +126,6 @@ export class Thread {
       if (next.done === true) return next;
       this.code = next.value;
       const result = next.value.next();
-      if (result === TURN_WITHIN) this.within = pausedWithin.code;
       if (result.done !== true) return result;
       value = result.value;
     }
