@@ -184,7 +184,7 @@ export abstract class InterruptedCpus extends CpuClocks {
 
   /**
    * Puts a CPU's clock, and what its thread computes, forward by `cycles`. Most often the CPU could act at its clock and no interrupt comes before
-   * that: its thread, which is seldom in the host's caches, is not looked at then.
+   * that: then it still can.
    */
   private putForward(cpu: number, cycles: number): void {
     const { clockCycles } = this;
