@@ -23,6 +23,7 @@ import type { KnownChunks } from "./known-chunks.ts";
 import type { KnownTables } from "./known-tables.ts";
 import type { Permissions } from "./permissions.ts";
 import * as results from "./results.ts";
+import { type TableCache, tableCaches } from "./table-cache.ts";
 
 // The module's own constants, which V8 folds into the code (README.md, "Constants").
 const { PTE_ACCESSED, PTE_PRESENT } = pteBits;
@@ -34,6 +35,7 @@ const { GENERAL, NOT_CACHED } = results;
 /** What the tag of a PDE adds to the first address of its 2 MiB. */
 const PDE_TAG = structureTag(LEVEL_PDE);
 const PDE_BYTES = LEVEL_BYTES[LEVEL_PDE];
+const PDES = LEVEL_PDE;
 /** Low bits of a PTE that are no part of the frame. */
 const PTE_LOW_ATTRIBUTES = 0xfff;
 /** Bits of the high word of a PTE that frames below 2^28 have, and those that only higher frames have. */
@@ -49,6 +51,10 @@ export class LeafWalk {
   private readonly permissions: Permissions;
   /** The cache of PDEs, or the TLB that holds them; null where they are not cached, or in a TLB with a limited number of PCIDs. */
   private readonly pdes: Tlb | null;
+  /** It as the fast path does it; null where it does not. */
+  private readonly pdeCache: TableCache | null;
+  /** The first word of what the CPU has of the arrays. */
+  private readonly base: number;
   /** What a walk returns where it is null. */
   private readonly withoutPdes: number;
   /** The logs of its uses, if that is how its replacement state is kept. */
@@ -85,7 +91,7 @@ export class LeafWalk {
     pdes: Tlb | null,
     accessCycles: number,
     knownChunks: KnownChunks,
-    { arrays, clocks, cpu, mode, memory, walkCaches, preset, tables }: WalkParts,
+    { arrays, clocks, cpu, mode, memory, walkCaches, preset, structures, tables }: WalkParts,
   ) {
     // What walks from above the PDE use comes first, as in `ReplacementState`.
     this.words = arrays.words;
@@ -95,6 +101,8 @@ export class LeafWalk {
     // Hits of a structure with a limited number of PCIDs change more than its replacement state.
     this.pdes = pdes?.isLimited ? null : pdes;
     this.mode = mode;
+    this.base = arrays.firstWord;
+    this.pdeCache = tableCaches(structures, arrays)?.[PDES] ?? null;
     this.knownChunks = knownChunks;
     this.kind = kind;
     this.clocks = clocks;
@@ -179,22 +187,32 @@ export class LeafWalk {
 
   /** A walk from a PDE that is looked up. */
   private walkFromUnknownPde(number: number): number {
-    const { cells, words, pdes, knownTables } = this;
+    const { cells, words, pdes } = this;
     // What is no address is left to the general path, which says so. It hits nothing before: tags of pages are whole numbers.
     if (cells[REQUESTED_PAGE_CELL] !== Math.floor(cells[REQUESTED_PAGE_CELL])) return GENERAL;
     if (pdes === null) return this.withoutPdes;
+    if (this.pdeCache !== null) return this.walkFromPde(number, this.pdeCache) | 0;
     if (words[pdes.sizeAt + SIZE_TABLE] === 0) return NOT_CACHED;
     const tag = cells[REQUESTED_PAGE_CELL] - ((number & 511) << 12) + PDE_TAG;
     const slot = pdes.find(tag, Math.floor(tag / PDE_BYTES) | 0, this.mode.pcid);
     if (slot < 0) return NOT_CACHED;
-    const frame = pdes.frameOf(slot);
-    const chunk = this.memory.chunkAt(frame);
+    return this.walkFromTable(number, pdes.firstPlace + slot, pdes.frameOf(slot)) | 0;
+  }
+
+  private walkFromPde(number: number, pdes: TableCache): number {
+    const place = pdes.find(this.base, this.mode.pcid) | 0;
+    return place === 0 ? NOT_CACHED : this.walkFromTable(number, place, pdes.frameOf(place)) | 0;
+  }
+
+  /** A walk from the PDE at `place`, which names the table at `frame`. */
+  private walkFromTable(number: number, place: number, frame: number): number {
+    const chunk = frame < 0 ? null : this.memory.chunkAt(frame);
     if (chunk === null) return GENERAL;
-    this.pdePlace = pdes.firstPlace + slot;
+    this.pdePlace = place;
     this.table = chunk;
     this.tableFrame = frame | 0;
     this.tableBase = (frame & CHUNK_FRAME_MASK) << FRAME_WORDS_SHIFT;
-    knownTables.remember(number, this.pdePlace, this.tableFrame);
+    this.knownTables.remember(number, place, this.tableFrame);
     return this.walk(number) | 0;
   }
 

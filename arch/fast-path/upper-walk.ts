@@ -19,12 +19,14 @@ import type { AccessPathParts } from "./access-path-parts.ts";
 import type { KnownChunks } from "./known-chunks.ts";
 import type { LeafWalk } from "./leaf-walk.ts";
 import * as results from "./results.ts";
+import { type TableCache, tableCaches } from "./table-cache.ts";
 
 // The module's own constants, which V8 folds into the code (README.md, "Constants").
 const { PTE_ACCESSED, PTE_PAGE_SIZE, PTE_PRESENT } = pteBits;
-const { SIZE_TABLE } = translation;
+const { SIZE_TABLE, TR_MASK } = translation;
 const { CHUNK_FRAME_MASK, CHUNK_FRAMES_SHIFT, FRAME_WORDS_SHIFT } = chunks;
 const { ATTRIBUTE_PCID_SHIFT, ATTRIBUTE_SIZE_SHIFT, REQUESTED_PAGE_CELL, RESERVED_BITS_WORD } = layout;
+const { WORD_ATTRIBUTES, WORD_SHIFT } = layout;
 const { GENERAL } = results;
 const { ALL_RIGHTS } = walks;
 const LEVELS = structureCaches.LEVEL_PML5E + 1;
@@ -54,6 +56,10 @@ export class UpperWalk {
   private readonly cells: Float64Array;
   private readonly words: Int32Array;
   private readonly structures: PagingStructureCaches;
+  /** The caches by level as the fast path does them; null where it does not. */
+  private readonly caches: readonly (TableCache | null)[] | null;
+  /** The first word of what the CPU has of the arrays. */
+  private readonly base: number;
   private readonly walkCaches: WalkCaches;
   private readonly mode: PagingMode;
   private readonly knownChunks: KnownChunks;
@@ -71,6 +77,8 @@ export class UpperWalk {
     this.words = arrays.words;
     this.reservedAt = arrays.firstWord + RESERVED_BITS_WORD;
     this.structures = structures;
+    this.base = arrays.firstWord;
+    this.caches = tableCaches(structures, arrays);
     this.walkCaches = walkCaches;
     this.mode = mode;
     this.walkCycles = preset.costs.walk.value;
@@ -82,7 +90,8 @@ export class UpperWalk {
    * changed.
    */
   walk(): number {
-    const { structures, mode } = this;
+    const { structures, mode, caches } = this;
+    if (caches !== null) return this.walkFrom(caches) | 0;
     const page = this.cells[REQUESTED_PAGE_CELL];
     const cached = structures.find(page, mode.pcid, mode.levels, LEVEL_PDPTE);
     const top = cached === 0 ? mode.levels : cached - 1;
@@ -92,7 +101,31 @@ export class UpperWalk {
     const frame = this.read(page, top, cached === 0 ? ALL_RIGHTS : structures.flags) | 0;
     if (frame < 0) return GENERAL;
     if (cached !== 0) structures.hit();
-    this.carryOut(page, top);
+    this.carryOut(top, null);
+    return frame;
+  }
+
+  /** {@link walk} with the caches that the fast path does. */
+  private walkFrom(caches: readonly (TableCache | null)[]): number {
+    const { mode, base } = this;
+    const page = this.cells[REQUESTED_PAGE_CELL];
+    let cache: TableCache | null = null;
+    let place = 0;
+    let top = mode.levels as number;
+    for (let level = LEVEL_PDPTE; level <= mode.levels && place === 0; level++) {
+      cache = caches[level];
+      if (cache === null) continue;
+      place = cache.find(base, mode.pcid) | 0;
+      if (place !== 0) top = level - 1;
+    }
+    const table = place === 0 || cache === null ? mode.rootFrame : cache.frameOf(place);
+    if (table < 0 || table >= FRAMES) return GENERAL;
+    tables[top] = table;
+    const above = place === 0 ? ALL_RIGHTS : this.words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] & TR_MASK;
+    const frame = this.read(page, top, above) | 0;
+    if (frame < 0) return GENERAL;
+    if (place !== 0 && cache !== null) cache.use(place);
+    this.carryOut(top, caches);
     return frame;
   }
 
@@ -121,13 +154,15 @@ export class UpperWalk {
   }
 
   /** Does what the walk does at the entries from level `top` on, which were read. */
-  private carryOut(page: number, top: number): void {
-    const { structures, walkCaches, mode } = this;
+  private carryOut(top: number, caches: readonly (TableCache | null)[] | null): void {
+    const { structures, walkCaches, mode, base } = this;
+    const page = this.cells[REQUESTED_PAGE_CELL];
     const { kind } = this.leafWalk;
     let cycles = this.walkCycles;
     for (let level = top; level > 1; level--) {
       cycles += walkCaches.fetchFor(kind, tables[level] * 64 + (indices[level] >> 3));
-      structures.insert(page, level, mode.pcid, tables[level - 1], rights[level]);
+      if (caches === null) structures.insert(page, level, mode.pcid, tables[level - 1], rights[level]);
+      else caches[level]?.insert(base, mode.pcid, tables[level - 1], rights[level]);
     }
     this.leafWalk.count(cycles + walkCaches.fetchFor(kind, tables[1] * 64 + (indices[1] >> 3)));
   }

@@ -145,6 +145,8 @@ export class CommonArrays {
   bytes = new Uint8Array(0);
   /** What of each place is seldom needed: `FURTHER_*`. */
   further = new Int32Array(0);
+  /** Whether anything but 0 was ever kept there. */
+  hasFurther = false;
 
   constructor(parts: number) {
     this.parts = parts;

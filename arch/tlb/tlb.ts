@@ -6,7 +6,7 @@
 import * as translation from "../isa/translation.ts";
 import { isGlobalContext } from "../isa/translation.ts";
 import type { TlbGeometry, TlbKindName } from "../presets/preset.ts";
-import type { CpuArrays } from "./cpu-arrays.ts";
+import type { CommonArrays, CpuArrays } from "./cpu-arrays.ts";
 import * as layout from "./cpu-arrays.ts";
 import { replacementWords } from "./replacement-state.ts";
 import { entryOf, type StructureCounts } from "./structure-counts.ts";
@@ -43,13 +43,13 @@ export class Tlb extends TlbSlots {
   lastPcid = -1;
   /** Whether entries are being removed since one more PCID is used than the structure knows. */
   isMakingRoom = false;
-  /** Whether anything but 0 was ever kept in `CpuArrays.further`. */
-  private hasFurther = false;
+  private readonly common: CommonArrays;
   /** Counts fills and evictions; null while nobody wants them, and then the fast path makes some without this class. */
   counts: StructureCounts | null = null;
 
   constructor(geometry: TlbGeometry, arrays: CpuArrays, kinds: readonly TlbKindName[] = [], level?: 1 | 2) {
     super(geometry, arrays, level);
+    this.common = arrays.common;
     this.pcidCapacity = geometry.pcidCapacity?.value ?? 0;
     this.pcids = this.pcidCapacity > 0 ? [] : null;
     this.isLimited = this.pcidCapacity > 0;
@@ -135,8 +135,8 @@ export class Tlb extends TlbSlots {
       ((flags & TR_GUEST_MASK) >> FURTHER_GUEST_SHIFT) |
       (guest << FURTHER_NUMBER_SHIFT);
     // All are 0 most often, and with many CPUs the host's caches have none of them.
-    if (further !== 0 || this.hasFurther) {
-      this.hasFurther = true;
+    if (further !== 0 || this.common.hasFurther) {
+      this.common.hasFurther = true;
       this.further[place] = further;
     }
     if (this.besides !== null) this.besides[place] = 0;
