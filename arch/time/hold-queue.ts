@@ -67,10 +67,9 @@ export class HoldQueue {
   private readonly handOver: HandOver;
   /** Where the one that comes now is put in. */
   private place = 0;
-  /** What it is in order of. */
-  private order = 0;
-  /** Nobody comes before this time any more. */
-  private floorCycles = 0;
+  /** Whether it is in order of the first of its group, and when that came; else it is in order of when it came itself. */
+  private isWithGroup = false;
+  private groupCycles = 0;
   /** Whose hold was dropped last, which is before all that are kept; -1 for nobody's. */
   private droppedCpu = -1;
 
@@ -102,7 +101,7 @@ export class HoldQueue {
 
   /** Adds a hold that begins when all others are over, of which there are few. */
   append(cpu: number, atCycles: number, untilCycles: number): void {
-    this.order = atCycles;
+    this.isWithGroup = false;
     this.put((this.first + this.count++) << HOLD_SHIFT, cpu, atCycles, 0, untilCycles - atCycles, untilCycles);
   }
 
@@ -112,14 +111,14 @@ export class HoldQueue {
    * @param floorCycles nobody comes before this time any more
    */
   come(atCycles: number, floorCycles: number): number {
-    this.floorCycles = floorCycles;
-    if (this.count >= HOLDS_MAX) this.dropOver();
+    if (this.count >= HOLDS_MAX) this.dropOver(floorCycles);
+    if ((this.first + this.count) << HOLD_SHIFT === this.holds.length) this.makeRoom(floorCycles);
     const { holds, first } = this;
     let place = first + this.count;
     if (place > first && atCycles < holds[((place - 1) << HOLD_SHIFT) | UNTIL])
       while (place > first && holds[((place - 1) << HOLD_SHIFT) | ORDER] > atCycles) place--;
     this.place = place;
-    this.order = atCycles;
+    this.isWithGroup = false;
     return place > first ? Math.max(atCycles, holds[((place - 1) << HOLD_SHIFT) | UNTIL]) : atCycles;
   }
 
@@ -133,7 +132,8 @@ export class HoldQueue {
     const leader = leaderOf(holds, first, this.place, cpu, atCycles, groups.groupOf);
     if (leader >= 0) {
       this.place = endOfRow(holds, leader, end, groups.groupOf);
-      this.order = holds[(leader << HOLD_SHIFT) | ORDER];
+      this.isWithGroup = true;
+      this.groupCycles = holds[(leader << HOLD_SHIFT) | ORDER];
     } else if (this.place < end && this.place > first) {
       const freeAt = Math.max(atCycles, holds[((this.place - 1) << HOLD_SHIFT) | UNTIL]);
       bringRow(holds, this.place, end, cpu, freeAt, atCycles, groups);
@@ -146,8 +146,8 @@ export class HoldQueue {
    * Drops the holds that nobody comes before any more, and the oldest of those of which there are too many. Until there is no room for another
    * they may stay where they are: who comes is behind them in any case, and their cache lines need not be fetched again.
    */
-  private dropOver(): void {
-    const { holds, floorCycles } = this;
+  private dropOver(floorCycles: number): void {
+    const { holds } = this;
     let { first } = this;
     const end = first + this.count;
     while (first < end && (holds[(first << HOLD_SHIFT) | UNTIL] <= floorCycles || end - first >= HOLDS_MAX))
@@ -168,7 +168,6 @@ export class HoldQueue {
 
   /** Who has come at `atCycles` works under the lock for `works` cycles until `untilCycles`. */
   serve(cpu: number, atCycles: number, waitedCycles: number, works: number, untilCycles: number): void {
-    if ((this.first + this.count) << HOLD_SHIFT === this.holds.length) this.makeRoom();
     const at = this.place;
     const end = this.first + this.count++;
     const { holds } = this;
@@ -193,7 +192,7 @@ export class HoldQueue {
     holds[hold | UNTIL] = untilCycles;
     holds[hold | PAID] = untilCycles;
     holds[hold | WAITED] = waitedCycles;
-    holds[hold | ORDER] = this.order;
+    holds[hold | ORDER] = this.isWithGroup ? this.groupCycles : atCycles;
   }
 
   /** Holds from `at` on come after one that was not there before. */
@@ -263,8 +262,8 @@ export class HoldQueue {
   }
 
   /** Makes room for one more: where dropped holds were, or in a larger array. */
-  private makeRoom(): void {
-    this.dropOver();
+  private makeRoom(floorCycles: number): void {
+    this.dropOver(floorCycles);
     const { holds, first, count } = this;
     const begin = first << HOLD_SHIFT;
     if (begin >= holds.length >> 1) {
@@ -273,7 +272,6 @@ export class HoldQueue {
       this.holds = new Float64Array(2 * holds.length);
       this.holds.set(holds.subarray(begin, (first + count) << HOLD_SHIFT));
     }
-    this.place -= first;
     this.first = 0;
   }
 }
