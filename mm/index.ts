@@ -73,6 +73,7 @@ export {
   wait,
 } from "./kernel/blocking.ts";
 export type { CallArgument, CallName, CallProbes, SetMemoryCall } from "./kernel/call-probes.ts";
+export { CallsInTurn } from "./kernel/calls-in-turn.ts";
 export { type AllocationKind, FaultInjection } from "./kernel/fault-injection.ts";
 export {
   BUG_NAMES,

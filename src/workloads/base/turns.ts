@@ -33,7 +33,7 @@ const FIRST_TURNS: ThreadTurns = { dueCycles: 0, sliceStartCycles: 0, stage: OTH
  * The turns of threads that stay on their CPUs. Each asks for itself: `if (turns.isDue()) yield* turns.take();`. What they need at each turn is in arrays
  * common to all CPUs: in objects of a thousand threads, numbers among them, none of it is in the host's caches when a thread goes on.
  */
-export class Turns implements Iterable<Pause, undefined> {
+export class Turns implements Generator<Pause, undefined, void> {
   private readonly loop: EventLoop;
   private readonly pollCycles: number;
   private readonly sliceCycles: number;
@@ -72,8 +72,20 @@ export class Turns implements Iterable<Pause, undefined> {
     return this;
   }
 
-  [Symbol.iterator](): Iterator<Pause, undefined> {
+  [Symbol.iterator](): this {
     return this;
+  }
+
+  get [Symbol.toStringTag](): string {
+    return "Generator";
+  }
+
+  return(): IteratorResult<Pause, undefined> {
+    return ENDED;
+  }
+
+  throw(failure: unknown): IteratorResult<Pause, undefined> {
+    throw failure;
   }
 
   next(): IteratorResult<Pause, undefined> {

@@ -12,16 +12,14 @@ import {
   NUMA_NO_NODE,
   vfree,
   vmalloc,
-  vmallocHuge,
   vmMapRam,
   vmUnmapRam,
   wait,
 } from "../../../mm/index.ts";
+import { FixAlignAlloc, FixSizeAlloc, RandomSizeAlignAlloc, RandomSizeAlloc } from "./pair-tests.ts";
 import { KERNEL_SIZES } from "./test-sizes.ts";
 import type { Worker } from "./worker.ts";
 
-/** `THREAD_ALIGN << 1` on x86-64: kernel stacks are aligned to 16 KiB. */
-const FIX_ALIGN_BYTES = 2 * 16384;
 /** Where `struct test_kvfree_rcu` has its array: behind the rcu_head. */
 const KVFREE_ARRAY_OFFSET = 16;
 /** The character that the kernel's tests store. */
@@ -41,31 +39,18 @@ export interface VmallocTest {
 
 /** All tests in the order of their ids: 1, 2, 4, ... */
 export const VMALLOC_TESTS: readonly VmallocTest[] = [
-  { name: "fix_size_alloc_test", run: fixSizeAlloc },
+  { name: "fix_size_alloc_test", run: (worker) => new FixSizeAlloc(worker) },
   { name: "full_fit_alloc_test", run: fullFitAlloc },
   { name: "long_busy_list_alloc_test", run: longBusyListAlloc },
-  { name: "random_size_alloc_test", run: randomSizeAlloc },
-  { name: "fix_align_alloc_test", run: fixAlignAlloc },
-  { name: "random_size_align_alloc_test", run: randomSizeAlignAlloc },
+  { name: "random_size_alloc_test", run: (worker) => new RandomSizeAlloc(worker) },
+  { name: "fix_align_alloc_test", run: (worker) => new FixAlignAlloc(worker) },
+  { name: "random_size_align_alloc_test", run: (worker) => new RandomSizeAlignAlloc(worker) },
   { name: "align_shift_alloc_test", run: alignShiftAlloc, expectedToFail: true, ownLoops: 64 },
   { name: "pcpu_alloc_test", run: pcpuAlloc, ownLoops: KERNEL_SIZES.percpuObjects },
   { name: "kvfree_rcu_1_arg_vmalloc_test", run: kvfreeRcu },
   { name: "kvfree_rcu_2_arg_vmalloc_test", run: kvfreeRcu },
   { name: "vm_map_ram_test", run: vmMapRamTest, rehearsals: 5 },
 ];
-
-function* fixSizeAlloc(worker: Worker): KernelCode<boolean> {
-  const { vm, turns, loops } = worker;
-  const sizeBytes = worker.pages * PAGE_SIZE;
-  for (let i = 0; i < loops; i++) {
-    if (turns.isDue()) yield* worker.takeTurn(i);
-    const address = yield* wait(worker.useHuge ? vmallocHuge(vm, sizeBytes) : vmalloc(vm, sizeBytes));
-    if (address === 0) return false;
-    worker.storeByte(address, 0);
-    yield* wait(vfree(vm, address));
-  }
-  return true;
-}
 
 function* fullFitAlloc(worker: Worker): KernelCode<boolean> {
   const { vm, turns, loops } = worker;
@@ -126,44 +111,6 @@ function* longBusyListAlloc(worker: Worker): KernelCode<boolean> {
   yield* freeAll(worker, kept, busyAreas);
   yield* wait(vfree(vm, kept));
   return passed;
-}
-
-function* randomSizeAlloc(worker: Worker): KernelCode<boolean> {
-  const { vm, turns, loops, random } = worker;
-  for (let i = 0; i < loops; i++) {
-    if (turns.isDue()) yield* worker.takeTurn(i);
-    const address = yield* wait(vmalloc(vm, random.between(1, 100) * PAGE_SIZE));
-    if (address === 0) return false;
-    worker.storeByte(address, 1);
-    yield* wait(vfree(vm, address));
-  }
-  return true;
-}
-
-function* fixAlignAlloc(worker: Worker): KernelCode<boolean> {
-  const { vm, turns, loops } = worker;
-  for (let i = 0; i < loops; i++) {
-    if (turns.isDue()) yield* worker.takeTurn(i);
-    const address = yield* wait(
-      __vmallocNode(vm, 5 * PAGE_SIZE, FIX_ALIGN_BYTES, GFP_KERNEL | __GFP_ZERO, NUMA_NO_NODE),
-    );
-    if (address === 0) return false;
-    yield* wait(vfree(vm, address));
-  }
-  return true;
-}
-
-function* randomSizeAlignAlloc(worker: Worker): KernelCode<boolean> {
-  const { vm, turns, loops, random } = worker;
-  for (let i = 0; i < loops; i++) {
-    if (turns.isDue()) yield* worker.takeTurn(i);
-    const byte = random.between(0, 255);
-    const sizeBytes = ((byte % 10) + 1) * PAGE_SIZE;
-    const address = yield* wait(__vmallocNode(vm, sizeBytes, 1 << (byte % 23), GFP_KERNEL | __GFP_ZERO, NUMA_NO_NODE));
-    if (address === 0) return false;
-    yield* wait(vfree(vm, address));
-  }
-  return true;
 }
 
 /** Fails where the alignment no longer fits the address space. */
