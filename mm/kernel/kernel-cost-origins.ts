@@ -13,7 +13,7 @@ const DEFAULT_COST_ORIGINS: OriginsOf<KernelCosts> = {
   lock: {
     uncontendedCycles: assumed("an atomic on a line at hand"),
     handOverTransfers: documented(
-      "kernel/locking/qspinlock.c: the head of the queue polls the lock's word, then writes it",
+      "kernel/locking/qspinlock.c: the head of the queue polls the lock's word; the release takes its copy, and it reads the word anew",
     ),
   },
   ipi: {

@@ -19,8 +19,8 @@ export interface LockCosts {
   /** Taking or releasing a lock whose cache line is at hand. */
   readonly uncontendedCycles: number;
   /**
-   * How often the line moves between a release and the next holder's first instruction, when one waits: the waiter's copy, from
-   * which it polls, goes; it reads the line anew, and then gets it to write (`queued_spin_lock_slowpath`).
+   * How often the line moves between a release and the next holder's first instruction, when one waits: the release gets the line to write, which
+   * takes the copy that the waiter polls; the waiter reads it anew (`queued_spin_lock_slowpath`). Its own store to the word it need not wait for.
    */
   readonly handOverTransfers: number;
 }
@@ -40,6 +40,8 @@ export abstract class Lock {
   protected freeAtCycles = 0;
   protected holder: Thread | null = null;
   protected readonly queue: Thread[] = [];
+  /** When each of these asked. */
+  private readonly askedAtCycles: number[] = [];
   /** The line that its word shares with other things; -1 when it has one to itself. */
   protected readonly line: number;
 
@@ -107,6 +109,7 @@ export abstract class Lock {
     const since = loop.nowCycles();
     const bounced = this.lastCpu !== loop.currentCpu;
     this.queue.push(thread);
+    this.askedAtCycles.push(since);
     const activity = loop.enterActivity(ACTIVITY_LOCK_WAIT);
     yield PAUSE_SPIN;
     loop.enterActivity(activity);
@@ -151,13 +154,19 @@ export abstract class Lock {
     this.freeAtCycles = atCycles;
   }
 
-  /** Gives the lock to one of those who wait for it. */
+  /** Gives the lock to one of those who wait for it: to the first, who has polled it if the line came before this release, as in `fetch`. */
   protected handOver(nowCycles: number): void {
     const heir = this.queue.shift() as Thread;
     this.holder = heir;
-    const { uncontendedCycles, handOverTransfers } = this.costs;
-    const cycles = uncontendedCycles + handOverTransfers * this.transferCost(this.loop.currentCpu, heir.cpu);
-    this.loop.wake(heir, nowCycles + cycles);
+    const { currentCpu } = this.loop;
+    const looksAtCycles = (this.askedAtCycles.shift() as number) + this.transferCost(currentCpu, heir.cpu);
+    const hasItAtCycles = nowCycles > looksAtCycles ? nowCycles + this.handOverCycles(currentCpu, heir.cpu) : looksAtCycles;
+    this.loop.wake(heir, hasItAtCycles + this.uncontendedCycles);
+  }
+
+  /** From a release by `from` until `to`, which polls the word, sees it and may go on. */
+  private handOverCycles(from: number, to: number): number {
+    return this.costs.handOverTransfers * this.transferCost(from, to);
   }
 
   /** Takes a free lock. Most are taken by the CPU that had them last, whose line is at hand: a lock costs the host most by its bytecode. */
@@ -173,17 +182,21 @@ export abstract class Lock {
     if (statistics.watcher !== null) statistics.watcher.lockAcquire(this);
   }
 
-  /** Fetches the line of a free lock from the CPU that has it; a release that lies in this CPU's future is waited for. */
+  /**
+   * Fetches the line of a free lock from the CPU that has it. A lock whose release lies in this CPU's future is found to be held if it is not given
+   * back by the time the line has come: it is waited for then, and handed over.
+   */
   private fetch(cpu: number): void {
     const { loop, class: statistics, lastCpu, line } = this;
     const isOfOtherCpu = lastCpu !== cpu && lastCpu >= 0;
-    if (this.freeAtCycles > loop.clockCycles[cpu]) this.waitUntil(this.freeAtCycles, isOfOtherCpu);
     this.lastCpu = cpu;
-    if (line >= 0) loop.lines.write(line);
-    if (!isOfOtherCpu) return;
     // The line of a lock alone is only ever written, so that who had it last has it still.
-    if (line < 0) loop.lines.takeOver(lastCpu, 1);
-    statistics.bounced();
+    if (line >= 0) loop.lines.write(line);
+    else if (isOfOtherCpu) loop.lines.takeOver(lastCpu, 1);
+    const { freeAtCycles } = this;
+    if (freeAtCycles > loop.clockCycles[cpu])
+      this.waitUntil(isOfOtherCpu ? freeAtCycles + this.handOverCycles(lastCpu, cpu) : freeAtCycles, isOfOtherCpu);
+    if (isOfOtherCpu) statistics.bounced();
   }
 
   /** The current thread, which has to wait for the lock. @throws as {@link take} */

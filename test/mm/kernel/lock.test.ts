@@ -64,8 +64,59 @@ describe("spinlocks", () => {
     loop.spawn("first", 0, quick());
     loop.spawn("second", 1, quick());
     loop.run();
-    expect(loop.clockCycles[1]).toBe(1020 + 220 + 1000);
-    expect(loop.accounts.cycles(1, ACTIVITY_LOCK_WAIT)).toBe(1020);
+    // It asks at once; once the line has come it waits for the release, and for the line to go there and back.
+    expect(loop.clockCycles[1]).toBe(1020 + 400 + 20 + 1000);
+    expect(loop.accounts.cycles(1, ACTIVITY_LOCK_WAIT)).toBe(1020 + 400 - 200);
+    expect(loop.lines.waitedCycles[1]).toBe(200);
+  });
+
+  it("are found free where they are given back before their line has come: no later than a lock that was free all along", () => {
+    const gotAt = (release: number): number => {
+      const loop = loopOf(2);
+      const lock = new SpinLock("lock", loop, COSTS);
+      loop.spawn("holder", 0, holding(loop, lock, 0, release - 20, []));
+      let at = 0;
+      function* asks(): KernelCode<void> {
+        loop.spend(1000);
+        if (!lock.tryTake()) yield* lock.take();
+        at = loop.nowCycles();
+        lock.release();
+      }
+      loop.spawn("asks", 1, asks());
+      loop.run();
+      return at;
+    };
+    // It asks at 1,000, and sees the word at 1,200.
+    expect([500, 1000, 1100, 1200].map(gotAt)).toEqual([1220, 1220, 1220, 1220]);
+    expect([1201, 1500].map(gotAt)).toEqual([1201 + 420, 1500 + 420]);
+  });
+
+  it("are had at the same times whether their holders act in one go or pause", () => {
+    const topology = new Topology(8, { sockets: 2, coresPerSocket: 2, threadsPerCore: 2 });
+    const visit = fc.record({ cpu: fc.nat(7), arrives: fc.nat(3000), holds: fc.nat(2000) });
+    const run = (visits: readonly { cpu: number; arrives: number; holds: number }[], pauses: boolean): number[] => {
+      const loop = loopOf(8, topology);
+      const lock = new SpinLock("lock", loop, COSTS);
+      const gotAt: number[] = [];
+      visits.forEach(({ cpu, arrives, holds }, i) => {
+        function* visitor(): KernelCode<void> {
+          loop.spend(arrives);
+          if (!lock.tryTake()) yield* lock.take();
+          gotAt[i] = loop.nowCycles();
+          loop.spend(holds);
+          if (pauses) yield PAUSE_TURN;
+          lock.release();
+        }
+        loop.spawn(`visitor ${i}`, cpu, visitor());
+      });
+      loop.run();
+      return gotAt;
+    };
+    fc.assert(
+      fc.property(fc.uniqueArray(visit, { selector: ({ cpu }) => cpu, minLength: 2, maxLength: 8 }), (visits) => {
+        expect(run(visits, true)).toEqual(run(visits, false));
+      }),
+    );
   });
 
   it("are not taken ahead of a CPU that is behind and may take them first", () => {
