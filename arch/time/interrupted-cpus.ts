@@ -36,6 +36,8 @@ export abstract class InterruptedCpus extends CpuClocks {
   protected readonly goesOnCycles = new Float64Array(this.cpus);
   /** Whether the current CPU's clock is set back for an interrupt handler. */
   private isSetBack = false;
+  /** When the stores are done that it had not done at the time from which its clock is set back. */
+  private storedAfterHandlerCycles = 0;
 
   /** What `cpu` is doing, as an interrupt finds it: one of the `INTERRUPTED_` values. */
   stateOf(cpu: number): number {
@@ -47,14 +49,17 @@ export abstract class InterruptedCpus extends CpuClocks {
   private setBack(cpu: number, cycles: number): void {
     this.accounts.setBack(cpu, cycles);
     this.clockCycles[cpu] -= cycles;
+    this.storedAfterHandlerCycles = this.lines.storedAtCycles[cpu];
+    this.lines.storedAtCycles[cpu] = 0;
     this.sharedCores?.wasSetBack(cpu, cycles);
     this.isSetBack = true;
   }
 
-  /** The handler has ended: everything that the CPU did after its begin is later by what it took. */
-  private setForward(cpu: number, cycles: number): void {
+  /** The handler has ended, which took `tookCycles`: everything that the CPU did after its begin is later by that. Its own stores are done (IRET). */
+  private setForward(cpu: number, cycles: number, tookCycles: number): void {
     this.accounts.setBack(cpu, -cycles);
     this.clockCycles[cpu] += cycles;
+    this.lines.storedAtCycles[cpu] = this.storedAfterHandlerCycles + tookCycles;
     this.sharedCores?.wasSetBack(cpu, -cycles);
     this.isSetBack = false;
   }
@@ -113,7 +118,7 @@ export abstract class InterruptedCpus extends CpuClocks {
       interrupt.handler(cpu);
       accounts.enter(cpu, activity);
       const tookCycles = clockCycles[cpu] - at;
-      if (behind > 0) this.setForward(cpu, behind);
+      if (behind > 0) this.setForward(cpu, behind, tookCycles);
       for (const target of interrupts.handled(cpu, at, tookCycles, behind > 0)) this.refresh(target);
       this.idleCycles[cpu] = 0;
       taken = true;
@@ -168,6 +173,7 @@ export abstract class InterruptedCpus extends CpuClocks {
       return;
     }
     this.clockCycles[cpu] += cycles;
+    this.lines.storedAtCycles[cpu] += cycles;
     this.computesLater(cpu, cycles);
   }
 
@@ -191,6 +197,7 @@ export abstract class InterruptedCpus extends CpuClocks {
     const was = clockCycles[cpu];
     const clock = was + cycles;
     clockCycles[cpu] = clock;
+    this.lines.storedAtCycles[cpu] += cycles;
     if (
       this.ready.at[cpu] === was &&
       this.interrupts.nextAt[cpu] >= clock &&

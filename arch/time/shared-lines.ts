@@ -22,13 +22,13 @@ import {
   WORDS_SHIFT,
 } from "./line-numbers.ts";
 import { LineTransfers, type TransferClock } from "./line-transfers.ts";
+import { SharerSets } from "./sharer-sets.ts";
 import { type ByDistance, DISTANCE_SELF, type Topology } from "./topology.ts";
 
 /** Whose line it is, beside `NOBODY`. 0 and up: that CPU's alone. This: a few CPUs', who are among the line's numbers. */
 const FEW = -2;
 /** And from here down: more CPUs', by the number of their set. */
 const FIRST_SET = -3;
-const FIRST_SETS = 16;
 /** Lines, at least, that there is room for when it has to be made. Few: most are made at once, and a start waits until they are. */
 const SPARE_LINES = 512;
 
@@ -52,19 +52,20 @@ export interface SharedLinesState {
   readonly sharedCpu: Uint16Array;
   /** Cycles that each CPU has waited. */
   readonly waitedCycles: Float64Array;
+  /** When the last stores of each CPU are done; absent in states saved before stores were gone on after. */
+  readonly storedAtCycles?: Float64Array | undefined;
 }
 
 /** All shared lines of a machine. */
 export class SharedLines {
   /** Cycles that each CPU has waited for lines. */
   readonly waitedCycles: Float64Array;
+  /** When the stores of each CPU to lines that it did not have are done, as far as it has not waited for them: at a time that may be past. */
+  readonly storedAtCycles: Float64Array;
   /** What moving a line costs, in cycles, by the distance of the CPU that has it. The machine sets it. */
   transferCycles: ByDistance = [0, 0, 0, 0, 0, 0];
 
   private readonly clock: LineClock;
-  /** Words of a set: bits by CPU, then a bit for each of these words that is not 0. */
-  private readonly bitWords: number;
-  private readonly setWords: number;
   private count = 0;
   private capacity = 0;
   private readonly lines = new LineNumbers();
@@ -75,13 +76,8 @@ export class SharedLines {
   private readonly transfers: LineTransfers;
   /** Means nothing: it has what `expect` looks at used. */
   private expected = 0;
-  /**
-   * Sets of more than a few CPUs that share a line. In pairs of vmalloc and vfree on 1024 CPUs nine of ten CPUs that come for a line that others
-   * share find eight at most: who these are is seen where the line's other numbers are.
-   */
-  private sets: Uint32Array;
-  private readonly freeSets: number[] = [];
-  private setCount = 0;
+  /** Of more than a few CPUs that share a line. */
+  private readonly sets: SharerSets;
 
   /**
    * Whether there is only one CPU: then nobody ever waits for a line, and code that would go through many need not. For the host's sake:
@@ -97,9 +93,8 @@ export class SharedLines {
     this.isAlone = cpus === 1;
     this.waitedCycles = new Float64Array(cpus);
     this.transfers = new LineTransfers(clock, this.lines, this.waitedCycles, clustersOf(clock.topology, this));
-    this.bitWords = (cpus + 31) >> 5;
-    this.setWords = this.bitWords + ((this.bitWords + 31) >> 5);
-    this.sets = new Uint32Array(FIRST_SETS * this.setWords);
+    this.storedAtCycles = new Float64Array(cpus);
+    this.sets = new SharerSets(cpus, clock.topology);
   }
 
   /** New lines that nobody has; the number of the first. Lines are made while a machine boots, so that their numbers are the same each time. */
@@ -140,9 +135,26 @@ export class SharedLines {
     this.takeToWrite(line, this.clock.currentCpu);
   }
 
-  /** The current CPU stores to a line and goes on. @returns cycles until that is done, for which its next locked instruction waits (Intel SDM, volume 3, "Store Buffer") */
-  store(line: number): number {
-    return this.takeToWrite(line, this.clock.currentCpu);
+  /**
+   * The current CPU stores to a line and goes on, while its store buffer waits for the line (Intel SDM, volume 3, "Store Buffer"). Its next locked
+   * instruction waits for the store ({@link drainStores}), and whatever it stores after it is seen after it, such as the release of a lock. Lines for
+   * several stores come side by side.
+   */
+  store(line: number): void {
+    const cpu = this.clock.currentCpu;
+    if (this.words[(line << WORDS_SHIFT) | WORD_HOLDER] - 1 !== cpu) this.storing(cpu, this.takeToWrite(line, cpu));
+  }
+
+  /** The same with a line without a number of its own that `from` wrote last. */
+  storeTakenOver(from: number): void {
+    this.storing(this.clock.currentCpu, this.takeOverCycles(from));
+  }
+
+  /** The current CPU waits until its stores are done, as a locked instruction does. */
+  drainStores(): void {
+    const cpu = this.clock.currentCpu;
+    const cycles = this.storedAtCycles[cpu] - this.clock.clockCycles[cpu];
+    if (cycles > 0) this.wait(cpu, cycles);
   }
 
   /** A line goes back to `cpu`, from which another has just taken it in vain: `cpu` writes it before anybody else does. */
@@ -219,6 +231,7 @@ export class SharedLines {
       sharedLine: Uint32Array.from(shared.line),
       sharedCpu: Uint16Array.from(shared.cpu),
       waitedCycles: this.waitedCycles.slice(),
+      storedAtCycles: this.storedAtCycles.slice(),
     };
   }
 
@@ -241,6 +254,8 @@ export class SharedLines {
       this.halves[(line << HALVES_SHIFT) | HALF_LAST] = last;
     });
     restoreArray("shared lines", "CPUs", this.waitedCycles, state.waitedCycles);
+    if (state.storedAtCycles !== undefined)
+      restoreArray("shared lines", "CPUs", this.storedAtCycles, state.storedAtCycles);
   }
 
   private fetchToRead(line: number, cpu: number): void {
@@ -264,8 +279,15 @@ export class SharedLines {
   }
 
   private fetchToWrite(line: number, cpu: number): void {
+    this.drainStores();
     const cycles = this.takeToWrite(line, cpu);
     if (cycles > 0) this.transfers.serve(line, cpu, cycles, 0, true);
+  }
+
+  /** A store of `cpu` is on its way, and done in `cycles`. */
+  private storing(cpu: number, cycles: number): void {
+    const doneAt = this.clock.clockCycles[cpu] + cycles;
+    if (doneAt > this.storedAtCycles[cpu]) this.storedAtCycles[cpu] = doneAt;
   }
 
   /** The line is `cpu`'s alone from now on; what it takes to fetch it. */
@@ -276,8 +298,8 @@ export class SharedLines {
     if (held >= 0) return this.transferCycles[this.clock.topology.distance(held, cpu)];
     if (held === NOBODY) return 0;
     if (held === FEW) return this.farthestOfFewCycles(line, cpu);
-    this.freeSets.push(FIRST_SET - held);
-    return this.dropCopiesCycles(FIRST_SET - held, cpu);
+    const farthest = this.sets.drop(FIRST_SET - held, cpu);
+    return farthest === DISTANCE_SELF ? 0 : this.transferCycles[farthest];
   }
 
   private wait(cpu: number, cycles: number): void {
@@ -296,30 +318,10 @@ export class SharedLines {
     return farthest === DISTANCE_SELF ? 0 : this.transferCycles[farthest];
   }
 
-  /** What it takes until all CPUs of a larger set but `cpu` have dropped their copies, which they do. */
-  private dropCopiesCycles(set: number, cpu: number): number {
-    const { topology } = this.clock;
-    const { sets, bitWords, setWords } = this;
-    const first = set * setWords;
-    let farthest = DISTANCE_SELF as number;
-    for (let group = bitWords; group < setWords; group++) {
-      for (let used = sets[first + group]; used !== 0; used &= used - 1) {
-        const word = 32 * (group - bitWords) + 31 - Math.clz32(used & -used);
-        for (let bits = sets[first + word]; bits !== 0; bits &= bits - 1) {
-          const sharer = 32 * word + 31 - Math.clz32(bits & -bits);
-          if (sharer !== cpu) farthest = Math.max(farthest, topology.distance(sharer, cpu));
-        }
-        sets[first + word] = 0;
-      }
-      sets[first + group] = 0;
-    }
-    return farthest === DISTANCE_SELF ? 0 : this.transferCycles[farthest];
-  }
-
   /** Whether `cpu` is one of several CPUs that have a line. */
   private hasCopy(line: number, cpu: number): boolean {
     const held = this.words[(line << WORDS_SHIFT) | WORD_HOLDER] - 1;
-    if (held !== FEW) return (this.sets[(FIRST_SET - held) * this.setWords + (cpu >> 5)] & (1 << (cpu & 31))) !== 0;
+    if (held !== FEW) return this.sets.has(FIRST_SET - held, cpu);
     const { halves } = this;
     const first = (line << HALVES_SHIFT) | HALF_SHARER;
     const end = first + halves[(line << HALVES_SHIFT) | HALF_SHARERS];
@@ -345,16 +347,16 @@ export class SharedLines {
       held = FIRST_SET - this.setOfFew(line);
       words[holder] = held + 1;
     }
-    this.setBit(FIRST_SET - held, cpu);
+    this.sets.add(FIRST_SET - held, cpu);
   }
 
   /** A new set with the few CPUs that have a line. */
   private setOfFew(line: number): number {
     const { halves } = this;
-    const set = this.newSet();
+    const set = this.sets.make();
     const first = (line << HALVES_SHIFT) | HALF_SHARER;
     const end = first + halves[(line << HALVES_SHIFT) | HALF_SHARERS];
-    for (let at = first; at < end; at++) this.setBit(set, halves[at]);
+    for (let at = first; at < end; at++) this.sets.add(set, halves[at]);
     return set;
   }
 
@@ -363,25 +365,6 @@ export class SharedLines {
     this.words[(line << WORDS_SHIFT) | WORD_HOLDER] = FEW + 1;
     this.halves[(line << HALVES_SHIFT) | HALF_SHARERS] = 1;
     this.halves[(line << HALVES_SHIFT) | HALF_SHARER] = cpu;
-  }
-
-  private setBit(set: number, cpu: number): void {
-    const { sets, bitWords } = this;
-    const first = set * this.setWords;
-    sets[first + (cpu >> 5)] |= 1 << (cpu & 31);
-    sets[first + bitWords + (cpu >> 10)] |= 1 << ((cpu >> 5) & 31);
-  }
-
-  private newSet(): number {
-    const free = this.freeSets.pop();
-    if (free !== undefined) return free;
-    const set = this.setCount++;
-    if ((set + 1) * this.setWords > this.sets.length) {
-      const larger = new Uint32Array(2 * this.sets.length);
-      larger.set(this.sets);
-      this.sets = larger;
-    }
-    return set;
   }
 
   private grow(capacity: number): void {

@@ -59,6 +59,7 @@ export class IrqSpinLock implements WatchedLock, HandOver {
     const { statistics } = this;
     if (this.run !== loop.interrupts.run) this.beginRun();
     const cpu = loop.currentCpu;
+    loop.lines.drainStores();
     const began = loop.nowCycles();
     const freeAt = queue.come(began, Math.min(began, loop.earliestCycles));
     const { predecessor } = queue;

@@ -134,12 +134,15 @@ export abstract class Lock {
     if (!this.held) throw this.notHeld();
     const { loop, class: statistics } = this;
     if (loop.sharedCores !== null) loop.settleSharedCore();
-    const now = loop.clockCycles[loop.currentCpu];
+    const { currentCpu: cpu } = loop;
+    const now = loop.clockCycles[cpu];
     statistics.held(now - this.takenAtCycles);
     if (statistics.watcher !== null) statistics.watcher.lockRelease(this);
-    this.freeAtCycles = now;
+    // The store that gives it back comes after those before it.
+    const storedAt = loop.lines.storedAtCycles[cpu];
+    this.freeAtCycles = storedAt > now ? storedAt : now;
     if (this.queue.length === 0) this.held = false;
-    else this.handOver(now);
+    else this.handOver(this.freeAtCycles);
     loop.point(POINT_UNLOCKED, this);
   }
 
@@ -160,7 +163,8 @@ export abstract class Lock {
     this.holder = heir;
     const { currentCpu } = this.loop;
     const looksAtCycles = (this.askedAtCycles.shift() as number) + this.transferCost(currentCpu, heir.cpu);
-    const hasItAtCycles = nowCycles > looksAtCycles ? nowCycles + this.handOverCycles(currentCpu, heir.cpu) : looksAtCycles;
+    const hasItAtCycles =
+      nowCycles > looksAtCycles ? nowCycles + this.handOverCycles(currentCpu, heir.cpu) : looksAtCycles;
     this.loop.wake(heir, hasItAtCycles + this.uncontendedCycles);
   }
 
@@ -173,7 +177,14 @@ export abstract class Lock {
   protected own(): void {
     const { loop, class: statistics } = this;
     const { clockCycles, currentCpu: cpu } = loop;
-    if (this.lastCpu !== cpu || this.freeAtCycles > clockCycles[cpu] || this.line >= 0) this.fetch(cpu);
+    const { storedAtCycles } = loop.lines;
+    if (
+      this.lastCpu !== cpu ||
+      this.freeAtCycles > clockCycles[cpu] ||
+      this.line >= 0 ||
+      storedAtCycles[cpu] > clockCycles[cpu]
+    )
+      this.fetch(cpu);
     this.held = true;
     this.takenAtCycles = clockCycles[cpu] += this.uncontendedCycles;
     statistics.taken();
@@ -190,6 +201,7 @@ export abstract class Lock {
     const { loop, class: statistics, lastCpu, line } = this;
     const isOfOtherCpu = lastCpu !== cpu && lastCpu >= 0;
     this.lastCpu = cpu;
+    loop.lines.drainStores();
     // The line of a lock alone is only ever written, so that who had it last has it still.
     if (line >= 0) loop.lines.write(line);
     else if (isOfOtherCpu) loop.lines.takeOver(lastCpu, 1);

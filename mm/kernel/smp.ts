@@ -174,11 +174,11 @@ export class Smp {
       waitsSinceCycles: 0,
     };
     const toInterrupt: number[] = [];
-    let storedAtCycles = loop.nowCycles() + loop.lines.store(this.infoLines + self);
+    loop.lines.store(this.infoLines + self);
     for (const cpu of targets) {
       // The request (`call_single_data`), of which the sender has a copy since its last call, as has the target.
-      storedAtCycles = Math.max(storedAtCycles, loop.nowCycles() + loop.lines.takeOverCycles(cpu));
-      this.llistAdd(cpu, storedAtCycles);
+      loop.lines.storeTakenOver(cpu);
+      this.llistAdd(cpu);
       queues[cpu].push(request);
       if (underWay[cpu] === 0) toInterrupt.push(cpu);
     }
@@ -188,12 +188,12 @@ export class Smp {
     return request;
   }
 
-  /** The current CPU adds to `cpu`'s queue what is stored by then: it reads the head meanwhile, and exchanges it when all its stores are done. */
-  private llistAdd(cpu: number, storedAtCycles: number): void {
-    const { loop, queueLines } = this;
-    loop.lines.read(queueLines + cpu);
-    loop.lines.waitFor(storedAtCycles - loop.nowCycles());
-    loop.lines.write(queueLines + cpu);
+  /** The current CPU adds to `cpu`'s queue what it has stored: it reads the head meanwhile, and exchanges it when all its stores are done. */
+  private llistAdd(cpu: number): void {
+    const { lines } = this.loop;
+    lines.read(this.queueLines + cpu);
+    lines.drainStores();
+    lines.write(this.queueLines + cpu);
   }
 
   private sendInterrupts(self: number, targets: readonly number[]): void {

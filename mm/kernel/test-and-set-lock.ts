@@ -113,6 +113,7 @@ export class TestAndSetLock extends SpinLock {
   protected override own(): void {
     const { loop, line, lastCpu, class: statistics } = this;
     const { clockCycles, currentCpu: cpu } = loop;
+    loop.lines.drainStores();
     if (line >= 0) loop.lines.write(line);
     else this.fetchWord(cpu, lastCpu);
     const now = clockCycles[cpu];

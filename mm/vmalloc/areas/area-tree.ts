@@ -71,7 +71,7 @@ export class AreaTree extends RbTree {
     if (follower !== head && start[follower] === end[area]) {
       start[follower] = start[area];
       merged = follower;
-      this.lines?.write(follower);
+      this.lines?.store(follower);
     }
     if (predecessor !== head && end[predecessor] === start[area]) {
       const mergedEnd = end[merged === 0 ? area : merged];
@@ -83,7 +83,7 @@ export class AreaTree extends RbTree {
       }
       end[predecessor] = mergedEnd;
       merged = predecessor;
-      this.lines?.write(predecessor);
+      this.lines?.store(predecessor);
     }
     if (merged === 0) {
       const own = this.augmented ? this.asGap(area) : area;

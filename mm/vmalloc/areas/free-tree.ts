@@ -109,12 +109,12 @@ export class FreeTree extends AreaTree {
         return true;
       case LE_FIT_TYPE:
         areas.start[gap] = end;
-        this.lines?.write(gap);
+        this.lines?.store(gap);
         this.augmentTreePropagateFrom(gap);
         return true;
       case RE_FIT_TYPE:
         areas.end[gap] = address;
-        this.lines?.write(gap);
+        this.lines?.store(gap);
         this.augmentTreePropagateFrom(gap);
         return true;
       case NE_FIT_TYPE: {

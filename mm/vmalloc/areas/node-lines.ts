@@ -32,10 +32,10 @@ export class NodeLines {
     return steps;
   }
 
-  /** The current CPU writes a node. */
-  write(node: number): void {
+  /** The current CPU stores to a node. */
+  store(node: number): void {
     if (this.lines.isAlone) return;
-    this.lines.write(this.lineOf(node));
+    this.lines.store(this.lineOf(node));
   }
 
   private lineOf(node: number): number {

@@ -81,12 +81,12 @@ export class RbTree {
     areas.child[2 * node + 1] = 0;
     areas.parent[2 * node] = parent;
     areas.black[2 * node] = 0;
-    this.lines?.write(node);
+    this.lines?.store(node);
     if (parent === 0) {
       this.root = node;
     } else {
       areas.child[2 * parent + side] = node;
-      this.lines?.write(parent);
+      this.lines?.store(parent);
     }
     if (this.augmented) {
       areas.subtreeMaxSize[node] = areas.end[node] - areas.start[node];
@@ -102,7 +102,7 @@ export class RbTree {
     const left = child[2 * node];
     const right = child[2 * node + 1];
     const above = parent[2 * node];
-    if (above !== 0) this.lines?.write(above);
+    if (above !== 0) this.lines?.store(above);
     if (left === 0 || right === 0) {
       const only = left === 0 ? right : left;
       this.replaceChild(above, node, only);
@@ -157,7 +157,7 @@ export class RbTree {
       if (right !== 0 && subtreeMaxSize[right] > max) max = subtreeMaxSize[right];
       if (subtreeMaxSize[at] === max) return;
       subtreeMaxSize[at] = max;
-      lines?.write(at);
+      lines?.store(at);
       at = parent[2 * at];
     }
   }
@@ -176,8 +176,8 @@ export class RbTree {
     child[2 * node + (side ^ 1)] = inner;
     if (inner !== 0) parent[2 * inner] = node;
     const above = parent[2 * node];
-    this.lines?.write(riser);
-    this.lines?.write(node);
+    this.lines?.store(riser);
+    this.lines?.store(node);
     child[2 * riser + side] = node;
     parent[2 * node] = riser;
     parent[2 * riser] = above;

@@ -45,7 +45,7 @@ export class TreeLines {
   /** The current CPU changes the node that a search of an address ends at: its area grows. */
   grow(address: number, nodes: number): void {
     const depth = depthOf(nodes);
-    if (!this.isAlone && depth > 0) this.lines.write(this.lineOf(pathOf(address), depth - 1));
+    if (!this.isAlone && depth > 0) this.lines.store(this.lineOf(pathOf(address), depth - 1));
   }
 
   private readPath(address: number, nodes: number): void {
@@ -60,11 +60,11 @@ export class TreeLines {
     if (depth === 0) return;
     const path = pathOf(address);
     const parent = depth - 1;
-    this.lines.write(this.lineOf(path, parent));
+    this.lines.store(this.lineOf(path, parent));
     let neighbour = parent - 1;
     while (neighbour >= 0 && sideAt(path, neighbour) === sideAt(path, parent)) neighbour--;
-    if (neighbour >= 0) this.lines.write(this.lineOf(path, neighbour));
-    if (parent > 0 && neighbour !== parent - 1 && (path & 1) !== 0) this.lines.write(this.lineOf(path, parent - 1));
+    if (neighbour >= 0) this.lines.store(this.lineOf(path, neighbour));
+    if (parent > 0 && neighbour !== parent - 1 && (path & 1) !== 0) this.lines.store(this.lineOf(path, parent - 1));
   }
 
   /** The line of the node at `level` of a path. */

@@ -1,7 +1,14 @@
 /** Lines of shared data: who has them, what fetching them costs, and who queues for them. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { ACTIVITY_LINE_WAIT, ACTIVITY_OTHER, EventLoop, Topology } from "../../../arch/index.ts";
+import {
+  ACTIVITY_LINE_WAIT,
+  ACTIVITY_OTHER,
+  EventLoop,
+  type KernelCode,
+  PAUSE_TURN,
+  Topology,
+} from "../../../arch/index.ts";
 
 const [CORE, CLUSTER, SOCKET, REMOTE] = [10, 40, 100, 300];
 
@@ -106,6 +113,57 @@ describe("a line of shared data", () => {
     expect(loop.clockCycles[1]).toBe(1300);
     expect(loop.accounts.cycles(1, ACTIVITY_LINE_WAIT)).toBe(190);
     expect([occupy(3, 500), occupy(4, 550), occupy(5, 1250)]).toEqual([600, 700, 1400]);
+  });
+
+  it("that is stored to comes while the CPU goes on, several side by side; a locked instruction waits until all are there", () => {
+    const { loop } = machine();
+    const { lines, clockCycles } = loop;
+    const far = lines.make(2);
+    loop.currentCpu = 4;
+    lines.write(far);
+    lines.write(far + 1);
+    loop.currentCpu = 0;
+    clockCycles[0] = 1000;
+    lines.store(far);
+    loop.spend(50);
+    lines.store(far + 1);
+    lines.store(far + 1);
+    lines.read(far);
+    expect(clockCycles[0]).toBe(1050);
+    lines.drainStores();
+    expect(clockCycles[0]).toBe(1050 + REMOTE);
+    expect(lines.waitedCycles[0]).toBe(REMOTE);
+    lines.drainStores();
+    expect(clockCycles[0]).toBe(1050 + REMOTE);
+    lines.storeTakenOver(2);
+    lines.write(far);
+    expect(clockCycles[0]).toBe(1050 + REMOTE);
+    lines.write(lines.make(1));
+    lines.drainStores();
+    expect(clockCycles[0]).toBe(1050 + REMOTE + SOCKET);
+  });
+
+  it("that is stored to does not keep a handler waiting which came before the store, and is there later by what that took", () => {
+    const { loop, line } = machine();
+    const { lines, clockCycles } = loop;
+    loop.currentCpu = 4;
+    lines.write(line);
+    const handled: number[] = [];
+    function* stores(): KernelCode<void> {
+      loop.spend(1000);
+      lines.store(line);
+      yield PAUSE_TURN;
+      lines.drainStores();
+    }
+    loop.spawn("stores", 0, stores());
+    loop.postInterrupt(0, 500, () => {
+      lines.drainStores();
+      handled.push(loop.nowCycles());
+      loop.spend(20);
+    });
+    loop.run();
+    expect(handled).toEqual([500]);
+    expect(clockCycles[0]).toBe(1020 + REMOTE);
   });
 
   it("is waited for in an account of its own", () => {

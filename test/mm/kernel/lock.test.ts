@@ -91,6 +91,35 @@ describe("spinlocks", () => {
     expect([1201, 1500].map(gotAt)).toEqual([1201 + 420, 1500 + 420]);
   });
 
+  it("are given back when the stores before that are done, while the CPU goes on", () => {
+    for (const pauses of [false, true]) {
+      const loop = loopOf(3);
+      const lock = new SpinLock("lock", loop, COSTS);
+      const line = loop.lines.make(1);
+      loop.currentCpu = 2;
+      loop.lines.write(line);
+      let [goesOnAt, gotAt] = [0, 0];
+      function* holder(): KernelCode<void> {
+        if (!lock.tryTake()) yield* lock.take();
+        loop.spend(1000);
+        if (pauses) yield PAUSE_TURN;
+        loop.lines.store(line);
+        lock.release();
+        goesOnAt = loop.nowCycles();
+      }
+      function* waiter(): KernelCode<void> {
+        loop.spend(100);
+        if (!lock.tryTake()) yield* lock.take();
+        gotAt = loop.nowCycles();
+        lock.release();
+      }
+      loop.spawn("holder", 0, holder());
+      loop.spawn("waiter", 1, waiter());
+      loop.run();
+      expect([goesOnAt, gotAt]).toEqual([1020, 1020 + 200 + 400 + 20]);
+    }
+  });
+
   it("are had at the same times whether their holders act in one go or pause", () => {
     const topology = new Topology(8, { sockets: 2, coresPerSocket: 2, threadsPerCore: 2 });
     const visit = fc.record({ cpu: fc.nat(7), arrives: fc.nat(3000), holds: fc.nat(2000) });
