@@ -11,9 +11,9 @@
  *       vmalloc  2,000     0  66.2 MiB
  *       memory touched: 2,000 stores, 0 loads checked, 0 wrong
  *     ...
- *       areas freed lazily                  2,000   74 MiB
+ *       areas freed lazily                  2,000    74 MiB
  *     ...
- *       flushes of whole TLBs                   1
+ *       flushes of whole TLBs                   2
  *     ...
  */
 import type { WorkloadCode, WorkloadThread } from "mmulab";

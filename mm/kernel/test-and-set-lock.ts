@@ -130,10 +130,14 @@ export class TestAndSetLock extends SpinLock {
     statistics.watcher?.lockAcquire(this);
   }
 
-  /** Whether the current CPU finds the word set: it is, or will be until a time that is not yet. A chosen schedule has no times. */
+  /**
+   * Whether the current CPU finds the word set: it is, or will be until a time that is not yet. A chosen schedule has no times. Who gave it back itself
+   * finds it free: that store is done before its next locked instruction.
+   */
   private isSet(): boolean {
     const { loop } = this;
-    return this.held || (loop.chosenSteps === null && this.freeAtCycles > loop.clockCycles[loop.currentCpu]);
+    const { currentCpu: cpu } = loop;
+    return this.held || (loop.chosenSteps === null && this.lastCpu !== cpu && this.freeAtCycles > loop.clockCycles[cpu]);
   }
 
   /** The current CPU tries to set a word that is set, which takes the line and nothing else. The release, if it is known, takes the line back. */
