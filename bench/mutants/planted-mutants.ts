@@ -117,15 +117,15 @@ export const PLANTED_MUTANTS: readonly PlantedMutant[] = [
   {
     name: "subtree_max_size stays after the end of a gap was clipped",
     file: "mm/vmalloc/areas/free-tree.ts",
-    search: "areas.end[gap] = address;\n        this.lines?.write(gap);\n        this.augmentTreePropagateFrom(gap);",
-    replacement: "areas.end[gap] = address;\n        this.lines?.write(gap);",
+    search: "areas.end[gap] = address;\n        this.lines?.store(gap);\n        this.augmentTreePropagateFrom(gap);",
+    replacement: "areas.end[gap] = address;\n        this.lines?.store(gap);",
     test: "test/mm/vmalloc/areas/free-tree.test.ts",
   },
   {
     name: "subtree_max_size stays after the start of a gap was clipped",
     file: "mm/vmalloc/areas/free-tree.ts",
-    search: "areas.start[gap] = end;\n        this.lines?.write(gap);\n        this.augmentTreePropagateFrom(gap);",
-    replacement: "areas.start[gap] = end;\n        this.lines?.write(gap);",
+    search: "areas.start[gap] = end;\n        this.lines?.store(gap);\n        this.augmentTreePropagateFrom(gap);",
+    replacement: "areas.start[gap] = end;\n        this.lines?.store(gap);",
     test: "test/mm/vmalloc/areas/free-tree.test.ts",
   },
   {
