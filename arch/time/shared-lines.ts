@@ -145,7 +145,7 @@ export class SharedLines {
     if (this.words[(line << WORDS_SHIFT) | WORD_HOLDER] - 1 !== cpu) this.storing(cpu, this.takeToWrite(line, cpu));
   }
 
-  /** The same with a line without a number of its own that `from` wrote last. */
+  /** A store, as {@link store} makes it, to a line without a number of its own that `from` wrote last. */
   storeTakenOver(from: number): void {
     this.storing(this.clock.currentCpu, this.takeOverCycles(from));
   }

@@ -255,8 +255,8 @@ export const PLANTED_FLUSH_RACES: readonly PlantedRace[] = [
   {
     name: "a lock with waiters is free for a moment when it is handed over",
     file: "mm/kernel/lock.ts",
-    search: "    if (this.queue.length === 0) this.held = false;\n    else this.handOver(now);",
-    replacement: "    this.held = false;\n    if (this.queue.length > 0) this.handOver(now);",
+    search: "    if (this.queue.length === 0) this.held = false;\n    else this.handOver(this.freeAtCycles);",
+    replacement: "    this.held = false;\n    if (this.queue.length > 0) this.handOver(this.freeAtCycles);",
   },
   {
     name: "flush_work does not wait for work that has not begun",

@@ -173,7 +173,7 @@ export const PLANTED_MUTANTS: readonly PlantedMutant[] = [
   {
     name: "a lock is handed over without the transfer of its cache line",
     file: "mm/kernel/lock.ts",
-    search: "this.loop.wake(heir, nowCycles + cycles);",
+    search: "this.loop.wake(heir, hasItAtCycles + this.uncontendedCycles);",
     replacement: "this.loop.wake(heir, nowCycles);",
     test: "test/mm/kernel/lock.test.ts",
   },
