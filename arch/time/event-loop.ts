@@ -100,7 +100,7 @@ export class EventLoop extends InterruptedCpus {
    */
   spawn(name: string, cpu: number, code: KernelCode<unknown>, codes: CodesInTurn | null = null): Thread {
     this.topology.checkCpu(cpu);
-    if (this.depth === 0) this.interrupts.beginRun();
+    if (this.depth === 0) this.beginRun();
     const now = Math.max(this.clockCycles[cpu], this.nowCycles());
     const thread = new Thread(name, cpu, now, code, codes);
     this.enqueue(thread);
@@ -176,7 +176,7 @@ export class EventLoop extends InterruptedCpus {
     this.topology.checkCpu(cpu);
     if (this.depth > 0) throw new Error("runSync was called from code that the event loop runs; use yield* there");
     if (this.running[cpu] !== null) this.waitForCpu(cpu);
-    this.interrupts.beginRun();
+    this.beginRun();
     this.vcpuScheduler?.take(cpu);
     this.depth++;
     this.outerCpu = this.currentCpu;

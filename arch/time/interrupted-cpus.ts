@@ -39,6 +39,12 @@ export abstract class InterruptedCpus extends CpuClocks {
   /** When the stores are done that it had not done at the time from which its clock is set back. */
   private storedAfterHandlerCycles = 0;
 
+  /** A thread or a call from outside begins: interrupts and stores of those before it are over. */
+  protected beginRun(): void {
+    this.interrupts.beginRun();
+    this.lines.beginRun();
+  }
+
   /** What `cpu` is doing, as an interrupt finds it: one of the `INTERRUPTED_` values. */
   stateOf(cpu: number): number {
     // A CPU that waits or idles takes an interrupt when it arrives; only one that ran can be past that.

@@ -52,8 +52,6 @@ export interface SharedLinesState {
   readonly sharedCpu: Uint16Array;
   /** Cycles that each CPU has waited. */
   readonly waitedCycles: Float64Array;
-  /** When the last stores of each CPU are done; absent in states saved before stores were gone on after. */
-  readonly storedAtCycles?: Float64Array | undefined;
 }
 
 /** All shared lines of a machine. */
@@ -65,6 +63,8 @@ export class SharedLines {
   /** What moving a line costs, in cycles, by the distance of the CPU that has it. The machine sets it. */
   transferCycles: ByDistance = [0, 0, 0, 0, 0, 0];
 
+  /** Whether a CPU has stored so in this run. */
+  private hasStored = false;
   private readonly clock: LineClock;
   private count = 0;
   private capacity = 0;
@@ -150,6 +150,13 @@ export class SharedLines {
     this.storing(this.clock.currentCpu, this.takeOverCycles(from));
   }
 
+  /** A thread or a call from outside begins: the stores of those before it are done. */
+  beginRun(): void {
+    if (!this.hasStored) return;
+    this.storedAtCycles.fill(0);
+    this.hasStored = false;
+  }
+
   /** The current CPU waits until its stores are done, as a locked instruction does. */
   drainStores(): void {
     const cpu = this.clock.currentCpu;
@@ -231,7 +238,6 @@ export class SharedLines {
       sharedLine: Uint32Array.from(shared.line),
       sharedCpu: Uint16Array.from(shared.cpu),
       waitedCycles: this.waitedCycles.slice(),
-      storedAtCycles: this.storedAtCycles.slice(),
     };
   }
 
@@ -254,8 +260,7 @@ export class SharedLines {
       this.halves[(line << HALVES_SHIFT) | HALF_LAST] = last;
     });
     restoreArray("shared lines", "CPUs", this.waitedCycles, state.waitedCycles);
-    if (state.storedAtCycles !== undefined)
-      restoreArray("shared lines", "CPUs", this.storedAtCycles, state.storedAtCycles);
+    this.beginRun();
   }
 
   private fetchToRead(line: number, cpu: number): void {
@@ -287,7 +292,9 @@ export class SharedLines {
   /** A store of `cpu` is on its way, and done in `cycles`. */
   private storing(cpu: number, cycles: number): void {
     const doneAt = this.clock.clockCycles[cpu] + cycles;
-    if (doneAt > this.storedAtCycles[cpu]) this.storedAtCycles[cpu] = doneAt;
+    if (doneAt <= this.storedAtCycles[cpu]) return;
+    this.storedAtCycles[cpu] = doneAt;
+    this.hasStored = true;
   }
 
   /** The line is `cpu`'s alone from now on; what it takes to fetch it. */

@@ -137,7 +137,9 @@ export class TestAndSetLock extends SpinLock {
   private isSet(): boolean {
     const { loop } = this;
     const { currentCpu: cpu } = loop;
-    return this.held || (loop.chosenSteps === null && this.lastCpu !== cpu && this.freeAtCycles > loop.clockCycles[cpu]);
+    return (
+      this.held || (loop.chosenSteps === null && this.lastCpu !== cpu && this.freeAtCycles > loop.clockCycles[cpu])
+    );
   }
 
   /** The current CPU tries to set a word that is set, which takes the line and nothing else. The release, if it is known, takes the line back. */

@@ -129,7 +129,6 @@ export const MACHINE_SCHEMA = z.strictObject({
           ...columns(u32, "line", "sharedLine"),
           ...columns(u16, "holder", "sharedCpu"),
           waitedCycles: f64,
-          storedAtCycles: f64.optional(),
           /** Only in files of versions before 12, the queued ones of versions 9 to 11. */
           ...columns(f64.optional(), "busyFrom", "busyUntil", "queuedFrom", "queuedUntil"),
           queuedLine: u32.optional(),
