@@ -138,7 +138,7 @@ export class VmapAreas {
     return this.take();
   }
 
-  /** So many heads of empty lists, side by side; the first. The others follow at a distance of {@link LIST_HEAD_STEP} each. */
+  /** So many heads of empty lists, side by side; the first. The others follow at a distance of `LIST_HEAD_STEP` each. */
   makeListHeads(count: number): number {
     const first = this.takeUnused();
     this.emptyList(first);
