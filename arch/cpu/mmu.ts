@@ -72,7 +72,7 @@ export class Mmu {
   readonly pointers = new Pointers();
   /** Attributes refills to flushes; null while this is off. */
   attribution: FlushAttribution | null = null;
-  /** Whether the fast path may predict hits: it tells the attribution of them, or there is none. */
+  /** Whether the fast path may predict hits: it tells the attribution of them, or there is none; and it is told of all that changes these TLBs. */
   predictsHits = true;
   /** The guest that the CPU runs; null in the host. */
   guest: RunningGuest | null = null;
@@ -123,6 +123,7 @@ export class Mmu {
     const { tlbs, structures, walkCaches, mode } = this;
     const pathParts = { arrays, clocks: clockCycles, cpu, tlbs, structures, walkCaches, mode, memory, preset };
     this.fastPath = new FastPath(pathParts);
+    if (shared !== null) for (const mmu of [this, shared]) mmu.takeGeneralPath();
     this.secondLevelHitCycles = preset.costs.secondLevelHit.value;
     this.walkCycles = preset.costs.walk.value;
     this.setBitsCycles = preset.costs.setAccessedDirty.value;
@@ -170,6 +171,12 @@ export class Mmu {
     const result = this.walkQuietly(access, kind, la);
     if (result === WALK_OK && this.guest === null) this.tellFastPath(access, kind, la, true);
     return result;
+  }
+
+  /** From now on no access takes the fast path. Of virtual CPUs with the same TLBs none does: its knowledge of these is each CPU's own. */
+  takeGeneralPath(): void {
+    if (this.predictsHits) this.fastPath.turnOff();
+    this.predictsHits = false;
   }
 
   private tellFastPath(access: Access, kind: number, la: number, isFill: boolean): void {

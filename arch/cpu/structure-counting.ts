@@ -52,8 +52,7 @@ export class StructureCounting {
 
   constructor(cpus: readonly Cpu[], preset: Preset, hasGuests: boolean) {
     for (const { mmu } of cpus) {
-      mmu.predictsHits = false;
-      mmu.fastPath.turnOff();
+      mmu.takeGeneralPath();
       mmu.tlbs.isCounted = true;
       mmu.structures.isCounted = true;
     }

@@ -135,8 +135,14 @@ function largeLaOf(size: 1 | 2, number: number): number {
 }
 
 /** A guest whose first 1024 pages are mapped, half of them with A and D set, some global. */
-export function makeGuest(preset: string | Preset, laOf = close, pagingLevels: 4 | 5 = 4, cpus = 1): Guest {
-  const guest = new Guest({ preset, memoryBytes: 2 ** 31, pagingLevels, cpus }, cpus - 1);
+export function makeGuest(
+  preset: string | Preset,
+  laOf = close,
+  pagingLevels: 4 | 5 = 4,
+  cpus = 1,
+  physicalCpus = cpus,
+): Guest {
+  const guest = new Guest({ preset, memoryBytes: 2 ** 31, pagingLevels, cpus, physicalCpus }, cpus - 1);
   for (let i = 0; i < 1024; i++) {
     guest.map(laOf(i), targetOf(i), ALL | (i % 2 === 0 ? 0x60 : 0) | (i % 3 === 0 ? GLOBAL : 0));
     guest.mark(targetOf(i), i);
