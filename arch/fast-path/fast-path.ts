@@ -103,7 +103,6 @@ export class FastPath {
   watch(attribution: FlushAttribution): boolean {
     const paths = [this.loads, this.stores, this.fetches];
     const isKnown = paths.every((path) => path.isKnown);
-    // Virtual CPUs of one physical CPU share this word.
     if (isKnown) this.words[this.largeAt] |= ACCESSES_WATCHED;
     else this.words[this.largeAt] += FAST_PATH_OFF;
     if (isKnown) for (const path of paths) path.watch(attribution, this.parts);
