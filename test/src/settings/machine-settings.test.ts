@@ -86,7 +86,23 @@ describe("settings of the machine on the command line", () => {
     expect(plain.flushCosts.byCause.some(({ cause }: { cause: string }) => cause === "isolation")).toBe(false);
     expect(isolated.flushCosts.byCause.some(({ cause }: { cause: string }) => cause === "isolation")).toBe(true);
     const file = join(folder.path, "flushes.csv");
-    report("--policy", "deferred", "--isolated", "1-2,3", "--lazy-max", "2", "--flushes", file);
+    // Long enough that some flush finds an isolated CPU in user mode.
+    mmulab(
+      "run",
+      "user_processes",
+      "--ops",
+      "3200",
+      "--cpus",
+      "4",
+      "--policy",
+      "deferred",
+      "--isolated",
+      "1-2,3",
+      "--lazy-max",
+      "2",
+      "--flushes",
+      file,
+    );
     const [head, ...rows] = readFileSync(file, "utf8")
       .trim()
       .split("\n")
