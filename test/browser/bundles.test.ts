@@ -40,8 +40,8 @@ describe("a program that bundles", () => {
     const address = kernel.vmalloc(8192);
     expect(address).toBe(bootKernel({ cpus: 2, memoryBytes: 2 ** 28 }).vmalloc(8192));
     expect(kernel.verify()).toEqual([]);
-    // Measured: 176 kB, of which the presets take a tenth.
-    expect(gzippedKb(code)).toBeLessThan(180);
+    // Measured: 182 kB, of which the presets take a tenth; 176 before CPUs of large machines had arrays in common.
+    expect(gzippedKb(code)).toBeLessThan(187);
     expect(gzippedKb(await bundle('export * from "mmulab/kernel";'))).toBeGreaterThan(gzippedKb(code) + 10);
   });
 
@@ -68,8 +68,8 @@ describe("a program that bundles", () => {
     const code = await bundle('export { Machine } from "mmulab/arch";');
     const { Machine } = runAlone(code) as { readonly Machine: new (config: object) => { readonly cpus: unknown[] } };
     expect(new Machine({ cpus: 3, memoryBytes: 2 ** 24 }).cpus).toHaveLength(3);
-    // Measured: 85.3 kB; 75.7 before attributions had fast paths for larger pages and noted uses, two presets more, and siblings that share cores.
-    expect(gzippedKb(code)).toBeLessThan(90);
+    // Measured: 92.2 kB; 85.3 before CPUs of large machines had arrays in common, 75.7 before attributions had fast paths for larger pages and noted uses, two presets more, and siblings that share cores.
+    expect(gzippedKb(code)).toBeLessThan(97);
   });
 
   it("mmulab itself, for Node, finds every module that it names", async () => {
