@@ -63,7 +63,7 @@ export class VmStructs {
   pages = unsigned(this.flags.subarray(2));
   /** Index into `callers`; from bit 24 up `pageOrder`; bit 30 whether all its frames are of one zone. */
   private callerAndOrder = this.flags.subarray(3);
-  /** Its object of `cache`, and behind that its array of page pointers' own; 0 for none. */
+  /** Its object of `cache`, and in the word behind that the object of its array of page pointers; 0 for none. */
   private objects = this.flags.subarray(4);
   /** What a vm_struct's object goes back to; null where objects are not kept. */
   cache: KmemCache | null = null;
