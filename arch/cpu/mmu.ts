@@ -282,9 +282,8 @@ export class Mmu {
     if (!this.hasGuests) {
       this.tlbs.clear();
       this.structures.clear();
-    } else {
-      for (const number of numbers) this.dropGuest(number);
-    }
+      this.fastPath.pcidsForgotten();
+    } else for (const number of numbers) this.dropGuest(number);
   }
 
   /** Removes all entries of all guests, and what was known of them. */

@@ -179,6 +179,17 @@ export class FastPath {
   }
 
   /**
+   * Event: the TLBs were emptied, and those that hold a limited number of PCIDs know none. The general path has to put in something under the current
+   * PCID before the fast path does, which tells them of none.
+   */
+  pcidsForgotten(): void {
+    if (this.limited.length === 0) return;
+    this.loads.forget();
+    this.stores.forget();
+    this.fetches.forget();
+  }
+
+  /**
    * Predicts that accesses of `kind` (load 0, store 1, fetch 2) to the 4 KiB page of `la` will hit `slot` of `tlb`, which
    * translates it and allows them. Only pages of memory are predicted, and none in the chunk that memory ends in.
    */

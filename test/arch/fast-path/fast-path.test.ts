@@ -101,6 +101,20 @@ test.each(PRESETS.map(({ name }) => name))(
   },
 );
 
+test("a TLB that knows a limited number of PCIDs learns the current one anew after everything was flushed", () => {
+  const guest = makeGuest("skylake");
+  const { cpu } = guest;
+  const limited = cpu.mmu.tlbs.second.filter(({ isLimited }) => isLimited);
+  expect(limited.length).toBeGreaterThan(0);
+  // Every third page is global.
+  const pages = [1, 2, 4].map(close);
+  for (const la of pages) cpu.load(la, 4);
+  cpu.invpcid(2, 0, BASE);
+  expect(limited.map((tlb) => tlb.recentPcids())).toEqual(limited.map(() => []));
+  cpu.load(pages[0], 4);
+  expect(limited.map((tlb) => tlb.recentPcids())).toEqual(limited.map(() => [0]));
+});
+
 test("an entry of zeros is not present, whatever was seen before the mode changed", () => {
   const guest = new Guest({ preset: "skylake", memoryBytes: 2 ** 31 });
   const { cpu } = guest;
