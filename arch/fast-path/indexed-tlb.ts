@@ -10,11 +10,12 @@ import * as layout from "../tlb/cpu-arrays.ts";
 import type { LruLogs } from "../tlb/lru-logs.ts";
 import type { Tlb } from "../tlb/tlb.ts";
 import { countAs, countOne, takeEmptySlot } from "./empty-slots.ts";
+import { recordUse } from "./recorded-use.ts";
 
 // The module's own constants, which V8 folds into the code (README.md, "Constants").
 const { ATTRIBUTE_SIZE_SHIFT, CELL_SHIFT } = layout;
 const { SET_HELD, SET_SHIFT, SET_STATE } = layout;
-const { WORD_ATTRIBUTES, WORD_FRAME, WORD_LINK, WORD_NEXT, WORD_SHIFT, WORD_STATE, WORD_USE } = layout;
+const { WORD_ATTRIBUTES, WORD_FRAME, WORD_LINK, WORD_NEXT, WORD_SHIFT } = layout;
 /** The attributes that are an entry's size. */
 const SIZE = 3 << ATTRIBUTE_SIZE_SHIFT;
 
@@ -78,14 +79,7 @@ export class IndexedTlb {
 
   /** Records a hit of `place` for the replacement policy. */
   use(_base: number, place: number): void {
-    const { words, logs } = this;
-    if (logs !== null) {
-      logs.use(place);
-      return;
-    }
-    const use = words[((place << WORD_SHIFT) + WORD_USE) | 0];
-    const state = words[((place << WORD_SHIFT) + WORD_STATE) | 0];
-    words[state] = (words[state] & (use >>> 16)) | (use & 0xffff);
+    recordUse(this.words, this.logs, place);
   }
 
   /**

@@ -13,6 +13,7 @@ import type { PagingStructureCaches } from "../tlb/paging-structure-caches.ts";
 import * as structureCaches from "../tlb/paging-structure-caches.ts";
 import type { Tlb } from "../tlb/tlb.ts";
 import { takeEmptySlot } from "./empty-slots.ts";
+import { recordUse } from "./recorded-use.ts";
 import * as results from "./results.ts";
 
 // The module's own constants, which V8 folds into the code (README.md, "Constants").
@@ -20,7 +21,7 @@ const { LEVEL_BYTES } = addresses;
 const { SIZE_TABLE, TR_GLOBAL } = translation;
 const { ATTRIBUTE_PCID_MASK, ATTRIBUTE_PCID_SHIFT, ATTRIBUTE_SIZE_SHIFT, CELL_SHIFT, REQUESTED_PAGE_CELL } = layout;
 const { SET_HELD, SET_SHIFT, SET_STATE } = layout;
-const { WORD_ATTRIBUTES, WORD_FRAME, WORD_LINK, WORD_NEXT, WORD_SHIFT, WORD_STATE, WORD_USE } = layout;
+const { WORD_ATTRIBUTES, WORD_FRAME, WORD_LINK, WORD_NEXT, WORD_SHIFT } = layout;
 const { LEVEL_PDE, LEVEL_PML5E, structureTag } = structureCaches;
 const { GENERAL } = results;
 /** Attributes of an entry beside its rights and its PCID. */
@@ -86,14 +87,7 @@ export class TableCache {
 
   /** Records a hit of `place` for the replacement policy. */
   use(place: number): void {
-    const { words, logs } = this;
-    if (logs !== null) {
-      logs.use(place);
-      return;
-    }
-    const use = words[((place << WORD_SHIFT) + WORD_USE) | 0];
-    const state = words[((place << WORD_SHIFT) + WORD_STATE) | 0];
-    words[state] = (words[state] & (use >>> 16)) | (use & 0xffff);
+    recordUse(this.words, this.logs, place);
   }
 
   /** The frame of the table that the entry at `place` names; `GENERAL` from 2^31 on. */

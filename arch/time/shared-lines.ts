@@ -58,7 +58,7 @@ export interface SharedLinesState {
 export class SharedLines {
   /** Cycles that each CPU has waited for lines. */
   readonly waitedCycles: Float64Array;
-  /** When the stores of each CPU to lines that it did not have are done, as far as it has not waited for them: at a time that may be past. */
+  /** When the last store of each CPU to a line that it did not have is done; no later than its clock where none is under way. */
   readonly storedAtCycles: Float64Array;
   /** What moving a line costs, in cycles, by the distance of the CPU that has it. The machine sets it. */
   transferCycles: ByDistance = [0, 0, 0, 0, 0, 0];
