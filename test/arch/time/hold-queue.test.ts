@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type HandOver, HOLDS_MAX, HoldQueue } from "../../../arch/time/hold-queue.ts";
+import { comingApart, cyclesBetween } from "./coming-apart.ts";
 import { tuplesOf } from "./late-tuples.ts";
 import { nextToAct } from "./next-to-act.ts";
 
@@ -77,17 +78,13 @@ function inPortions(programs: readonly (readonly Turn[])[], portions: readonly n
   }
 }
 
-const cycles = (max: number) => fc.double({ min: 0, max, noNaN: true });
-const turn = fc.record({ computes: fc.oneof(cycles(30), cycles(600)), works: fc.oneof(cycles(40), cycles(300)) });
-/** By CPU: square roots of primes, by which no sums of turns of two CPUs are equal. */
-const APART = [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37].map((prime) => Math.sqrt(prime) / 1000);
-/** A program for each of at least `min` and at most `max` CPUs, of which no two come at one time: who is first then is not said. */
+const turn = fc.record({
+  computes: fc.oneof(cyclesBetween(0, 30), cyclesBetween(0, 600)),
+  works: fc.oneof(cyclesBetween(0, 40), cyclesBetween(0, 300)),
+});
+/** A program for each of at least `min` and at most `max` CPUs. */
 const programsOf = (min: number, max: number, turns: number) =>
-  fc
-    .array(fc.array(turn, { maxLength: turns }), { minLength: min, maxLength: max })
-    .map((programs) =>
-      programs.map((own, cpu) => own.map(({ computes, works }) => ({ computes: computes + APART[cpu], works }))),
-    );
+  fc.array(fc.array(turn, { maxLength: turns }), { minLength: min, maxLength: max }).map(comingApart);
 const portions = fc.array(fc.integer({ min: 1, max: 12 }), { minLength: 1, maxLength: 20 });
 
 /** Sums of real numbers in another order differ in their last bits. */

@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import type { LateCpus } from "../../../arch/time/hold-queue.ts";
 import { LineNumbers } from "../../../arch/time/line-numbers.ts";
 import { LineTransfers } from "../../../arch/time/line-transfers.ts";
+import { comingApart, cyclesBetween } from "./coming-apart.ts";
 import { tuplesOf } from "./late-tuples.ts";
 import { nextToAct } from "./next-to-act.ts";
 
@@ -77,17 +78,16 @@ function inPortions(programs: Programs, portions: readonly number[], byArrival =
   }
 }
 
-const cycles = (max: number, min = 0) => fc.double({ min, max, noNaN: true });
 const turnOn = (lines: number) =>
   fc.record({
-    computes: fc.oneof(cycles(30), cycles(600)),
+    computes: fc.oneof(cyclesBetween(0, 30), cyclesBetween(0, 600)),
     line: fc.nat(lines - 1),
-    transfers: fc.oneof(cycles(40, 1), cycles(300, 1)),
-    works: fc.oneof(fc.constant(0), cycles(300)),
+    transfers: fc.oneof(cyclesBetween(1, 40), cyclesBetween(1, 300)),
+    works: fc.oneof(fc.constant(0), cyclesBetween(0, 300)),
   });
 /** A program for each of at least `min` and at most `max` CPUs, that come for `lines` lines. */
 const programsOf = (min: number, max: number, turns: number, lines = LINES) =>
-  fc.array(fc.array(turnOn(lines), { maxLength: turns }), { minLength: min, maxLength: max });
+  fc.array(fc.array(turnOn(lines), { maxLength: turns }), { minLength: min, maxLength: max }).map(comingApart);
 const portions = fc.array(fc.integer({ min: 1, max: 12 }), { minLength: 1, maxLength: 20 });
 
 /** Sums of real numbers in another order differ in their last bits. */

@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import type { LateCpus } from "../../../arch/time/hold-queue.ts";
 import { SharedLines } from "../../../arch/time/shared-lines.ts";
 import { Topology } from "../../../arch/time/topology.ts";
+import { comingApart, cyclesBetween } from "./coming-apart.ts";
 import { tuplesOf } from "./late-tuples.ts";
 import { nextToAct } from "./next-to-act.ts";
 
@@ -91,20 +92,19 @@ function model(programs: Programs, fair = false): number[] {
   }
 }
 
-/** Cycles between two bounds, whose fractions let no two CPUs come at the same time. */
-const cycles = (min: number, max: number) =>
-  fc.noBias(fc.integer({ min: 1009 * min, max: 1009 * max })).map((n) => n / 1009);
 /** Programs of all CPUs that compute as `computes` says before each of `turns` writes. */
 const programsOf = (turns: number, computes: fc.Arbitrary<number>) =>
-  fc.array(fc.array(fc.record({ computes }), { minLength: turns, maxLength: turns }), {
-    minLength: CPUS,
-    maxLength: CPUS,
-  });
+  fc
+    .array(fc.array(fc.record({ computes }), { minLength: turns, maxLength: turns }), {
+      minLength: CPUS,
+      maxLength: CPUS,
+    })
+    .map(comingApart);
 
 describe("a line that cores of several clusters write", () => {
   it("goes to those of the cluster that has it first, as in the model, when the loop runs CPUs in the order of their times", () => {
     fc.assert(
-      fc.property(programsOf(12, fc.oneof(cycles(1, 60), cycles(1, 900))), (programs) => {
+      fc.property(programsOf(12, fc.oneof(cyclesBetween(1, 60), cyclesBetween(1, 900))), (programs) => {
         const expected = model(programs);
         inTurns(programs, true).forEach((clock, cpu) => {
           expect(clock).toBeCloseTo(expected[cpu], 6);
@@ -116,7 +116,7 @@ describe("a line that cores of several clusters write", () => {
 
   it("goes round in about the time of the model when the loop runs CPUs ahead of each other", () => {
     fc.assert(
-      fc.property(programsOf(60, cycles(100, 900)), (programs) => {
+      fc.property(programsOf(60, cyclesBetween(100, 900)), (programs) => {
         const last = Math.max(...model(programs));
         expect(Math.abs(Math.max(...inTurns(programs)) - last)).toBeLessThan(0.2 * last);
       }),
