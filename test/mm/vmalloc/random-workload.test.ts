@@ -11,7 +11,7 @@ import { bootKernel, type Kernel, type KernelConfig } from "../../../src/machine
 import { framesHeld, RandomWorkload } from "./random-workload.ts";
 
 /** Operations of each workload; `npm run soak` makes a million. */
-const OPERATIONS = Number(process.env.MMULAB_OPERATIONS ?? 100_000);
+const OPERATIONS = Number(process.env.MMULAB_OPERATIONS ?? 50_000);
 const ROUND = 2500;
 const MIB = 2 ** 20;
 
