@@ -5,7 +5,7 @@ import {
   addFigureOptions,
   addMachineOptions,
   checkCodeFigures,
-  checkGuestFigures,
+  checkGuestSettings,
   type FigureOptions,
 } from "../command-line/machine-options.ts";
 import { optionParser } from "../command-line/option-values.ts";
@@ -134,8 +134,14 @@ function valuesFor(
 async function run(experiment: Experiment, options: ExperimentOptions, values: Values): Promise<number> {
   if (options.json && options.csv) throw new UsageError("--json and --csv: expected one of them");
   if (experiment.hasKernel === false) checkCodeFigures(options.set, experiment.name, [KERNEL, HYPERVISOR]);
-  if (experiment.runsGuests !== true) checkGuestFigures(options);
   const figures = await chooseFigures(options.preset, options.set);
+  const settings = {
+    ...(Object.fromEntries(
+      experiment.settings.map((name) => [settingKey(name), values[settingKey(name)]]),
+    ) as MachineSettings),
+    figures,
+  };
+  if (experiment.runsGuests !== true) checkGuestSettings({ ...settings, set: options.set });
   const { preset } = figures;
   checkOutputs([
     { what: "--html", file: options.html },
@@ -147,12 +153,6 @@ async function run(experiment: Experiment, options: ExperimentOptions, values: V
   const given = Object.fromEntries(
     experiment.parameters.map(({ name }): [string, string] => [name, String(values[settingKey(columnOption(name))])]),
   );
-  const settings = {
-    ...(Object.fromEntries(
-      experiment.settings.map((name) => [settingKey(name), values[settingKey(name)]]),
-    ) as MachineSettings),
-    figures,
-  };
   const cpusOfPoints = new CpusOfPoints();
   const observer = {
     onProgress: (done: number, of: number, text: string) => {

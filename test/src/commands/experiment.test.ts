@@ -48,6 +48,9 @@ describe("mmulab experiment", () => {
     [["experiment", "flush-cost", "--rounds", "1,2"], "--rounds 1,2: expected a whole number from 1 to 1000"],
     [["experiment", "flush-cost", "--preset", "skylark"], "unknown preset 'skylark' (did you mean skylake?)"],
     [["experiment", "page-tables", "--json", "--csv"], "--json and --csv: expected one of them"],
+    [[...SMALL, "--host-pages", "2M"], "--host-pages: only guests have it (--guest)"],
+    [[...SMALL, "--pcpus", "1"], "--pcpus: only guests have it (--guest)"],
+    [[...SMALL, "--set", "hypervisor.fault=1"], "only guests have a hypervisor (--guest)"],
     [[...SMALL, "--html", "/nowhere/at/all.html"], "cannot write /nowhere/at/all.html: its folder does not exist"],
   ])("refuses %j in one line", (argv, line) => {
     const result = mmulab(...argv);
