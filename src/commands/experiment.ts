@@ -20,6 +20,7 @@ import { writeOutputFile } from "../files/output-file.ts";
 import { checkOutputs } from "../files/output-target.ts";
 import { isModuleFile } from "../files/own-module.ts";
 import { HYPERVISOR } from "../guests/hypervisor-costs.ts";
+import { ParameterReader } from "../input/parameter-reader.ts";
 import { defaultText } from "../input/parameters.ts";
 import { suggestion } from "../input/suggestion.ts";
 import { wholeNumber } from "../input/values.ts";
@@ -142,6 +143,11 @@ async function run(experiment: Experiment, options: ExperimentOptions, values: V
     figures,
   };
   if (experiment.runsGuests !== true) checkGuestSettings({ ...settings, set: options.set });
+  const given = Object.fromEntries(
+    experiment.parameters.map(({ name }): [string, string] => [name, String(values[settingKey(columnOption(name))])]),
+  );
+  // Errors name options, as they were typed; a parameter's name may be another.
+  new ParameterReader(experiment.parameters, given, columnOption).all();
   const { preset } = figures;
   checkOutputs([
     { what: "--html", file: options.html },
@@ -150,9 +156,6 @@ async function run(experiment: Experiment, options: ExperimentOptions, values: V
   let total = 1;
   let progress = startProgress(total, options.quiet === true);
   const trace = options.timeline === undefined ? null : new ChromeTrace();
-  const given = Object.fromEntries(
-    experiment.parameters.map(({ name }): [string, string] => [name, String(values[settingKey(columnOption(name))])]),
-  );
   const cpusOfPoints = new CpusOfPoints();
   const observer = {
     onProgress: (done: number, of: number, text: string) => {

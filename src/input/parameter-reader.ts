@@ -6,11 +6,20 @@ import { type ParameterSpec, type ParameterValues, parameterValue } from "./para
 export class ParameterReader {
   private readonly specs: readonly ParameterSpec[];
   private readonly given: Readonly<Record<string, string | undefined>>;
+  private readonly optionOf: (name: string) => string;
 
-  /** @param given what was given, by name; the rest are defaults */
-  constructor(specs: readonly ParameterSpec[], given: Readonly<Record<string, string | undefined>>) {
+  /**
+   * @param given what was given, by name; the rest are defaults
+   * @param optionOf how the option of a parameter is spelled, for errors; without dashes
+   */
+  constructor(
+    specs: readonly ParameterSpec[],
+    given: Readonly<Record<string, string | undefined>>,
+    optionOf: (name: string) => string = (name) => name,
+  ) {
     this.specs = specs;
     this.given = given;
+    this.optionOf = optionOf;
   }
 
   /** A single number. @throws ValueError naming the value and what was expected */
@@ -53,6 +62,6 @@ export class ParameterReader {
     if (spec?.kind !== kind) throw new Error(`no parameter ${name} of kind ${kind}`);
     const { [name]: text } = this.given;
     if (text === undefined) return spec.default;
-    return parameterValue(spec, text, (expected) => new ValueError(`--${name}`, text, expected));
+    return parameterValue(spec, text, (expected) => new ValueError(`--${this.optionOf(name)}`, text, expected));
   }
 }

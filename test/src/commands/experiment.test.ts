@@ -45,6 +45,11 @@ describe("mmulab experiment", () => {
       ["experiment", "flush-cost", "--policies", "ipj"],
       "--policies ipj: expected a list of ipi, invlpgb, rar, deferred, eager, kvm, hyperv (did you mean ipi?)",
     ],
+    [
+      ["experiment", "lazy-threshold", "--lazy-max", "-1"],
+      "--lazy-max -1: expected whole numbers from 0 to 1073741824",
+    ],
+    [["experiment", "nested-walk", "--host-levels", "3"], "--host-levels 3: expected whole numbers from 4 to 5"],
     [["experiment", "flush-cost", "--rounds", "1,2"], "--rounds 1,2: expected a whole number from 1 to 1000"],
     [["experiment", "flush-cost", "--preset", "skylark"], "unknown preset 'skylark' (did you mean skylake?)"],
     [["experiment", "page-tables", "--json", "--csv"], "--json and --csv: expected one of them"],
