@@ -38,7 +38,8 @@ export const madviseLoop: Experiment = {
 anew. In each loop a thread writes the next --pages pages, drops them with MADV_DONTNEED, and with --read reads them, which maps the zero page: by
 default as will-it-scale's tlb_flush2 does. Where --pages does not divide --mapping, the rest is left out of the mapping. With --mapping 0 a thread
 uses the same pages again and again. Threads begin at different places of their mappings. Loops a second are of the whole machine; microseconds and cycles a loop are one thread's. The last columns say where the
-time of all CPUs went: locks (above all that of the LRU lists), cache lines that other CPUs had, acknowledgements, interrupts.`,
+time of all CPUs went: locks (above all that of the LRU lists), cache lines that other CPUs had, acknowledgements, interrupts; idle are CPUs whose thread
+sleeps for mmap_lock, is done, or that have none.`,
   parameters: [
     { name: "threads", kind: "integers", low: 1, high: 1024, default: [1, 2, 4, 8, 16, 32, 64], summary: "threads" },
     { name: "pages", kind: "integer", unit: "pages", low: 1, high: 512, default: 1, summary: "pages of each loop" },

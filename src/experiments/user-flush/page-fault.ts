@@ -33,7 +33,8 @@ then unmap it and map it anew, --loops times; the first time is not counted. Fau
 a fault are one task's, without munmap; microseconds of a munmap are one task's and of all --mib MiB. Threads share the address space:
 its mmap_lock (Linux 6.1: each fault takes it; since 6.4 the lock of the mapping, and as neighbours
 are one mapping all threads write that lock's line), its page tables, its flushes. Processes share the page
-allocator's zone and the LRU lists alone. The last columns say where the time of all CPUs went, from boot on.`,
+allocator's zone and the LRU lists alone. The last columns say where the time of all CPUs went, from boot on; a CPU is idle
+while its task sleeps for mmap_lock, as it does while other threads unmap, and when it has come to its end.`,
   parameters: [
     { name: "kinds", kind: "words", words: KINDS, default: KINDS, summary: "threads of a process, or processes" },
     { name: "tasks", kind: "integers", low: 1, high: 1024, default: [1, 2, 4, 8, 16], summary: "how many of them" },

@@ -1,5 +1,6 @@
 /** Where the time of all CPUs of a machine went, in percent, as columns of a table. */
 import {
+  ACTIVITY_IDLE,
   ACTIVITY_INTERRUPT,
   ACTIVITY_IPI_WAIT,
   ACTIVITY_LINE_WAIT,
@@ -15,6 +16,7 @@ export const SHARE_COLUMNS = {
   ipiWaitPercent: { heading: "IPI wait %" },
   interruptPercent: { heading: "interrupts %" },
   sharedCorePercent: { heading: "shared core %" },
+  idlePercent: { heading: "idle %" },
 } as const;
 
 /** The shares of everything since boot, idle time included. */
@@ -29,5 +31,6 @@ export function timeShares({ accounts }: EventLoop): Record<keyof typeof SHARE_C
     ipiWaitPercent: percent(ACTIVITY_IPI_WAIT),
     interruptPercent: percent(ACTIVITY_INTERRUPT),
     sharedCorePercent: percentOf(SHARED_CORE),
+    idlePercent: percent(ACTIVITY_IDLE),
   };
 }

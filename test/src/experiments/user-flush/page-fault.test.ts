@@ -34,4 +34,19 @@ describe("page-fault", () => {
     expect(1e9 / Number(thread.faultsPerSecond) / nsAPage).toBeCloseTo(1, 2);
     expect(Number(thread.munmapUsec) * 1000).toBeCloseTo(512 * Number(thread.munmapNsPerPage), -2);
   });
+
+  it("says how long threads sleep for the mmap_lock that others have while they unmap; processes do not", () => {
+    const [thread, threads] = faultsOf("6.12", { kinds: "threads", tasks: "1,8" });
+    const [processes] = faultsOf("6.12", { kinds: "processes", tasks: "8" });
+    expect(thread.idlePercent).toBe(0);
+    expect(Number(threads.idlePercent)).toBeGreaterThan(10);
+    expect(Number(processes.idlePercent)).toBeLessThan(1);
+    // What a page of munmap takes more than by one thread is in one of the columns.
+    const more = Number(threads.munmapNsPerPage) - Number(thread.munmapNsPerPage);
+    const nsAPage = Number(threads.faultNs) + Number(threads.munmapNsPerPage);
+    const waits = ["lockWaitPercent", "lineWaitPercent", "ipiWaitPercent", "interruptPercent", "idlePercent"];
+    const waited = waits.reduce((sum, key) => sum + Number(threads[key]), 0);
+    expect(waited).toBeGreaterThan((100 * more) / nsAPage);
+    expect(waited).toBeLessThan(100);
+  });
 });
