@@ -61,6 +61,7 @@ const COLUMNS = {
 /** Columns of `/proc/lock_stat`, times in microseconds as there. */
 const LOCK_COLUMNS = {
   setting: { heading: "vmap nodes", text: true },
+  cpus: { heading: "CPUs" },
   className: { heading: "class name", text: true },
   conBounces: { heading: "con-bounces" },
   contentions: { heading: "contentions" },
@@ -210,6 +211,7 @@ function lockRows({ row, locks }: Cell, frequencyGhz: number): Row<typeof LOCK_C
     .filter(({ acquisitions }) => acquisitions > 0)
     .map((lock) => ({
       setting: row.setting,
+      cpus: row.cpus,
       className: lock.name,
       conBounces: lock.contentionBounces,
       contentions: lock.contentions,

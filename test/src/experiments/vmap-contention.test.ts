@@ -35,6 +35,14 @@ describe("vmap-contention", () => {
     });
   });
 
+  it("says of which machine each row of the locks' table is, where the most workers run on several", () => {
+    const locks = rows(run("vmap-contention", { cpus: "3,7", workers: "3", pairs: "40" }), "lock-stat");
+    const names = locks.map(({ setting, cpus, className }) => `${setting} ${cpus} ${className}`);
+    expect(names).toContain("one node 3 vn->busy.lock");
+    expect(names).toContain("one a CPU 7 vn->busy.lock");
+    expect(new Set(names).size).toBe(names.length);
+  });
+
   it("has workers on some of the CPUs, whose locks cost less than those of workers on all", () => {
     const cells = rows(run("vmap-contention", { cpus: "8,16", workers: "1,8,12" }), "contention");
     expect(cells.map(({ setting, cpus, workers }) => [setting, cpus, workers])).toEqual(
