@@ -3,7 +3,7 @@ import { figuresOf, type Preset } from "../../arch/index.ts";
 import { ParameterReader } from "../input/parameter-reader.ts";
 import { bootKernel, type Kernel, type KernelConfig } from "../machine/kernel.ts";
 import { figuresOfMachine, figuresUsed } from "../report/figures.ts";
-import { describeSettings, kernelSettings, type MachineSettings } from "../settings/machine-settings.ts";
+import { describeSettings, kernelCosts, kernelSettings, type MachineSettings } from "../settings/machine-settings.ts";
 import type { Experiment, ExperimentObserver, ExperimentResult } from "./base/experiment.ts";
 import { Points } from "./base/points.ts";
 import { UsedFigures } from "./base/used-figures.ts";
@@ -61,7 +61,7 @@ export function runExperiment(
   const figures =
     experiment.hasKernel === false
       ? figuresOf(preset, used)
-      : figuresOfMachine(preset, kernelSettings(settings, 1).costs, used, settings.figures?.hypervisorCosts);
+      : figuresOfMachine(preset, kernelCosts(settings), used, settings.figures?.hypervisorCosts);
   const usedOnes = noted?.among(figures);
   const inputs = usedOnes ? figures.map((figure) => ({ ...figure, used: usedOnes.has(figure) })) : figures;
   return { name, preset: preset.name, seed, parameters: values, ...outcome, inputs };

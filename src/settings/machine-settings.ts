@@ -10,6 +10,7 @@ import {
   describeMitigations,
   type FlushPolicy,
   KERNEL_VERSIONS,
+  type KernelCosts,
   type KernelVersion,
   kernelVersionByName,
   MEMCG_LEVELS_MAX,
@@ -183,7 +184,7 @@ export function readSettings(given: Readonly<Partial<Record<SettingName, string>
  */
 export function kernelSettings(settings: MachineSettings, machineCpus: number): Partial<KernelConfig> {
   const cpus = settings.vcpus ?? machineCpus;
-  const { kernel, topology, policy, isolated, pti, ipiMode, flushCeiling, flushFreedTables, proveLocking } = settings;
+  const { kernel, topology, policy, isolated, pti, flushCeiling, flushFreedTables, proveLocking } = settings;
   if (topology !== undefined && cpus > cpusOf(topology)) {
     const given = formatTopology(topology);
     const line = `--topology ${given}: has room for ${cpusOf(topology)} of ${cpus} CPUs`;
@@ -202,8 +203,6 @@ export function kernelSettings(settings: MachineSettings, machineCpus: number): 
     throw new ValueError("--nr-cpus", settings.nrCpus, `at least ${cpus}, the CPUs of the machine`);
   }
   const { figures, mitigations, idleStates, memcgLevels, spinlocks } = settings;
-  const costs = figures?.costs ?? DEFAULT_KERNEL_COSTS;
-  const { ipi } = costs;
   return {
     cpus,
     vmalloc: vmallocSettings(settings),
@@ -221,8 +220,14 @@ export function kernelSettings(settings: MachineSettings, machineCpus: number): 
     ...(proveLocking === undefined ? {} : { proveLocking }),
     ...(figures === undefined ? {} : { preset: figures.preset }),
     ...(settings.guest === true ? { guest: guestSettings(settings, cpus) } : {}),
-    costs: ipiMode === undefined ? costs : { ...costs, ipi: { ...ipi, destinationMode: ipiMode } },
+    costs: kernelCosts(settings),
   };
+}
+
+/** What kernel code costs on machines with these settings, whatever the number of CPUs. */
+export function kernelCosts({ figures, ipiMode }: MachineSettings): KernelCosts {
+  const costs = figures?.costs ?? DEFAULT_KERNEL_COSTS;
+  return ipiMode === undefined ? costs : { ...costs, ipi: { ...costs.ipi, destinationMode: ipiMode } };
 }
 
 /** The CPUs that a topology has room for. */

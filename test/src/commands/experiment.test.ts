@@ -34,6 +34,13 @@ describe("mmulab experiment", () => {
     expect(mmulab(...SMALL, "--csv").stdout).toContain("policy,cpus,pages,flushes,workCycles");
   });
 
+  it("runs guests on fewer physical CPUs than vCPUs, several of them", () => {
+    const words = ["--cpus", "4", "--pages", "1", "--policies", "ipi", "--guest", "--pcpus", "2"];
+    const shared = mmulab("experiment", "flush-cost", ...words, "--json");
+    expect(shared.stderr).toBe("");
+    expect(JSON.parse(shared.stdout).parameters).toMatchObject({ cpus: [4], pcpus: 2 });
+  });
+
   it.each([
     [["experiment"], "which experiment? There are flush-cost"],
     [["experiment", "flush-costs"], "unknown experiment 'flush-costs' (did you mean flush-cost?)"],
