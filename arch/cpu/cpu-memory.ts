@@ -266,7 +266,9 @@ export class CpuMemory {
   private storeMissed(low: number, largeNumber: number, value: number): void {
     const frame = this.stores.translate(low >>> 12, largeNumber) | 0;
     if (frame >= 0) {
-      this.write(frame, low, -1, value);
+      const word = this.wordOf(frame, low) | 0;
+      if (word < 0) this.bytes.writeBits(frame, low & 4092, -1, value);
+      else this.chunk[word] = value;
       return;
     }
     const la = this.cells[REQUESTED_PAGE_CELL] + (low & 4095);
