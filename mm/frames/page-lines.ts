@@ -55,8 +55,8 @@ export class PageLines {
   private readonly costs: CostProfile;
   private readonly memory: Figure<"cycles">;
   private readonly lastLevel: Figure<"cycles">;
-  /** What a line takes that the streamer has fetched; null where a core has no caches of its own. */
-  private readonly streamed: Figure<"cycles"> | null;
+  /** What a line takes that the streamer has fetched; 0 where a core has no caches of its own. */
+  private readonly streamedCycles: number;
   private readonly ownLines: number;
   private readonly reachLines: number;
 
@@ -74,7 +74,7 @@ export class PageLines {
     this.nextZeroed = new Float64Array(loop.cpus);
     this.memory = memory;
     this.lastLevel = lastLevel?.hitCycles ?? memory;
-    this.streamed = own[own.length - 1]?.hitCycles ?? null;
+    this.streamedCycles = own[own.length - 1]?.hitCycles.value ?? 0;
     this.ownLines = own.length === 0 ? 0 : linesOf(own[own.length - 1]);
     this.reachLines = this.ownLines + (lastLevel === undefined ? 0 : linesOf(lastLevel));
   }
@@ -86,16 +86,7 @@ export class PageLines {
 
   /** The current CPU uses the `struct page` of a frame of `zone`. */
   use(zone: LinesOfFrames, frame: number): void {
-    const { currentCpu } = this.loop;
-    const index = frame - zone.startFrame;
-    const now = this.fetched[currentCpu];
-    if (zone.user[index] === currentCpu + 1 && (now - zone.usedAt[index]) >>> 0 < this.ownLines) {
-      zone.usedAt[index] = now;
-      return;
-    }
-    const from = this.fetch(zone, frame, currentCpu);
-    if (from > 0) this.loop.spend(from);
-    else this.loop.lines.waitFor(-from);
+    this.useFor(zone, frame, this.loop.currentCpu);
   }
 
   /** The current CPU uses the `struct page`s of `count` frames of one zone. */
@@ -104,15 +95,8 @@ export class PageLines {
       this.useAgain(zone, frames[offset]);
       return;
     }
-    const { user, usedAt, startFrame } = zone;
     const { currentCpu } = this.loop;
-    const self = currentCpu + 1;
-    for (let i = offset; i < offset + count; i++) {
-      const index = frames[i] - startFrame;
-      const now = this.fetched[currentCpu];
-      if (user[index] === self && (now - usedAt[index]) >>> 0 < this.ownLines) usedAt[index] = now;
-      else this.use(zone, frames[i]);
-    }
+    for (let i = offset; i < offset + count; i++) this.useFor(zone, frames[i], currentCpu);
   }
 
   /** As `use`, of a frame that the CPU most likely used last. */
@@ -136,7 +120,25 @@ export class PageLines {
 
   /** The current CPU uses the `struct page`s of `count` neighbours. */
   useBlock(zone: LinesOfFrames, first: number, count: number): void {
-    for (let i = 0; i < count; i++) this.use(zone, first + i);
+    const { currentCpu } = this.loop;
+    for (let i = 0; i < count; i++) this.useFor(zone, first + i, currentCpu);
+  }
+
+  /** As `use`, of the current CPU: most lines of neighbours come through the streamer, so that where they were is not looked at. */
+  private useFor(zone: LinesOfFrames, frame: number, cpu: number): void {
+    const { user, usedAt } = zone;
+    const { fetched } = this;
+    const index = (frame - zone.startFrame) | 0;
+    const now = fetched[cpu];
+    if (user[index] === cpu + 1 && (now - usedAt[index]) >>> 0 < this.ownLines) usedAt[index] = now;
+    else if (this.isStreamed(frame, cpu)) {
+      this.take(zone, index, cpu);
+      this.loop.clockCycles[cpu] += this.streamedCycles;
+    } else {
+      const from = this.fetchUnstreamed(zone, index, cpu);
+      if (from > 0) this.loop.spend(from);
+      else this.loop.lines.waitFor(-from);
+    }
   }
 
   /**
@@ -152,7 +154,12 @@ export class PageLines {
   }
 
   private fetchUnderLock(zone: LinesOfFrames, index: number, cpu: number): void {
-    const from = this.fetch(zone, zone.startFrame + index, cpu);
+    if (this.isStreamed(zone.startFrame + index, cpu)) {
+      this.take(zone, index, cpu);
+      this.heldCycles += this.streamedCycles;
+      return;
+    }
+    const from = this.fetchUnstreamed(zone, index, cpu);
     if (from > 0) this.heldCycles += from;
     else this.heldLineCycles -= from;
   }
@@ -188,21 +195,25 @@ export class PageLines {
     this.loop.spend(this.pageCosts.zeroCallCycles + figure.value);
   }
 
-  /** Fetches a line that is not in the CPU's own caches; what that takes: more than 0 from a level or memory, less from another CPU. */
-  private fetch(zone: LinesOfFrames, frame: number, cpu: number): number {
-    const index = frame - zone.startFrame;
+  /** Fetches a line that neither the CPU's own caches nor the streamer have; what that takes: more than 0 from a level or memory, less from another CPU. */
+  private fetchUnstreamed(zone: LinesOfFrames, index: number, cpu: number): number {
     const owner = zone.user[index] - 1;
-    if (owner >= 0 && this.ownFrame[owner] === frame) this.ownFrame[owner] = 0;
     const age = owner < 0 ? this.reachLines : (this.fetched[owner] - zone.usedAt[index]) >>> 0;
-    const isStreamed = this.isStreamed(frame, cpu);
-    zone.user[index] = cpu + 1;
-    zone.usedAt[index] = ++this.fetched[cpu];
-    if (isStreamed) return this.streamed?.value ?? 0;
+    this.take(zone, index, cpu);
     if (age >= this.reachLines) return this.memory.value;
     const distance = owner === cpu ? 0 : this.loop.topology.distance(owner, cpu);
     // In another's cache, or in the last level of another socket.
     const isFar = owner !== cpu && (age < this.ownLines || distance > DISTANCE_SOCKET);
     return isFar ? -this.loop.lines.transferCycles[distance] : this.lastLevel.value;
+  }
+
+  /** A line comes into the CPU's caches, and leaves those that it was in. */
+  private take(zone: LinesOfFrames, index: number, cpu: number): void {
+    const { user, usedAt, startFrame } = zone;
+    const owner = user[index] - 1;
+    if (owner >= 0 && this.ownFrame[owner] === startFrame + index) this.ownFrame[owner] = 0;
+    user[index] = cpu + 1;
+    usedAt[index] = ++this.fetched[cpu];
   }
 
   /** Whether the streamer has fetched the line of a frame by now, which is the one that the CPU fetches next. */

@@ -12,7 +12,8 @@ const FIRMWARE_FRAMES = 256;
 /** Bookkeeping of a frame: two list links, its order, its use, whether it is on an LRU list, to whom it is charged, and who used its lines last and when. */
 const BYTES_PER_FRAME = 24;
 const NOT_FREE = 0xff;
-const NONE = 0xffff_ffff;
+/** No block; less than 0, as V8 has numbers from 2^31 on as objects where they are arguments. */
+const NONE = -1;
 
 /** Free lists of one zone. Frames from `touchedEnd` on have never been handed out and have no bookkeeping yet. */
 export class Zone {
@@ -41,9 +42,9 @@ export class Zone {
 
   private store = new Segments(BYTES_PER_FRAME, 0);
   private orderOf: Uint8Array = new Uint8Array(0);
-  private next: Uint32Array = new Uint32Array(0);
-  private previous: Uint32Array = new Uint32Array(0);
-  private readonly heads = new Uint32Array(MAX_PAGE_ORDER + 1).fill(NONE);
+  private next: Int32Array = new Int32Array(0);
+  private previous: Int32Array = new Int32Array(0);
+  private readonly heads = new Int32Array(MAX_PAGE_ORDER + 1).fill(NONE);
 
   /** Frames [startFrame, endFrame) on NUMA node `node`. */
   constructor(node: number, startFrame: number, endFrame: number) {
@@ -186,8 +187,8 @@ export class Zone {
     const had = this.use.length;
     const store = new Segments(BYTES_PER_FRAME, capacity, this.store);
     this.store = store;
-    this.next = store.uint32();
-    this.previous = store.uint32();
+    this.next = store.int32();
+    this.previous = store.int32();
     this.usedAt = store.uint32();
     this.zeroedAt = store.uint32();
     this.user = store.uint16();

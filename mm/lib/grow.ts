@@ -71,6 +71,10 @@ export class Segments {
     return new Uint32Array(this.buffer, this.next(4), this.capacity);
   }
 
+  int32(): Int32Array<ArrayBuffer> {
+    return new Int32Array(this.buffer, this.next(4), this.capacity);
+  }
+
   uint16(): Uint16Array<ArrayBuffer> {
     return new Uint16Array(this.buffer, this.next(2), this.capacity);
   }
