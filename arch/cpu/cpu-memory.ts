@@ -266,9 +266,7 @@ export class CpuMemory {
   private storeMissed(low: number, largeNumber: number, value: number): void {
     const frame = this.stores.translate(low >>> 12, largeNumber) | 0;
     if (frame >= 0) {
-      const word = this.wordOf(frame, low) | 0;
-      if (word < 0) this.bytes.writeBits(frame, low & 4092, -1, value);
-      else this.chunk[word] = value;
+      this.write(frame, low, -1, value);
       return;
     }
     const la = this.cells[REQUESTED_PAGE_CELL] + (low & 4095);
@@ -350,7 +348,7 @@ export class CpuMemory {
   private write(frame: number, low: number, mask: number, value: number): void {
     const word = this.wordOf(frame, low) | 0;
     if (word < 0) this.bytes.writeBits(frame, low & 4092, mask, value);
-    else this.chunk[word] = (this.chunk[word] & ~mask) | (value & mask);
+    else this.chunk[word] = mask === -1 ? value : (this.chunk[word] & ~mask) | (value & mask);
   }
 
   /** Which word of `chunk` it is; less than 0 where a page of 1 GiB has no memory, or the last of it. */
