@@ -3,8 +3,8 @@
  * pages. Beside Linux's policy: what does a flush of one page cost in cycles, with the page walks that follow it?
  *
  *     $ npx jiti examples/flush-policy.ts
- *     ipi: work 1015, wait 4460, stolen 3495, refills 74 (2 page walks)
- *     whole TLBs: work 1795, wait 4460, stolen 4275, refills 3224 (128 page walks)
+ *     ipi: work 1015, wait 4275, stolen 3495, refills 74 (2 page walks)
+ *     whole TLBs: work 1795, wait 4275, stolen 4275, refills 3224 (128 page walks)
  */
 import { bootKernel } from "mmulab";
 import { type FlushPolicy, flushTlbKernelRange, IPI_POLICY } from "mmulab/mm";

@@ -5,7 +5,7 @@
  *     $ npx jiti examples/shootdown.ts
  *     flush of 1 page by CPU 0, cause "call"
  *       its own work:     1015 cycles
- *       its wait:         4704 cycles
+ *       its wait:         4519 cycles
  *       stolen by IPIs:   10485 cycles, of CPUs 0 to 3: 0, 3495, 3495, 3495
  *       refills:          148 cycles, 4 page walks
  */

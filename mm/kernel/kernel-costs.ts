@@ -20,9 +20,9 @@ export interface IpiCosts {
   readonly destinationMode: DestinationMode;
   /** Writing the interrupt command register once. */
   readonly sendCycles: number;
-  /** From that to the target's first instruction, when it can be taken at once. */
+  /** From that to the first instruction of the target's handler, when it can be taken at once: the way and the delivery. */
   readonly latencyCycles: ByDistance;
-  /** Entering and leaving the handler. */
+  /** The handler's entry, from its first instruction on, and leaving it. */
   readonly entryCycles: number;
   readonly exitCycles: number;
   /** What an idle target takes to wake up before that. */
@@ -137,7 +137,7 @@ export const DEFAULT_KERNEL_COSTS: KernelCosts = {
   ipi: {
     destinationMode: "cluster",
     sendCycles: 120,
-    latencyCycles: [800, 800, 1000, 1000, 2000, 3000],
+    latencyCycles: [415, 815, 815, 815, 2000, 3000],
     entryCycles: 350,
     exitCycles: 250,
     idleWakeCycles: 2500,

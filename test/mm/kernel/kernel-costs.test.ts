@@ -36,7 +36,7 @@ test("a field that there is not is named; an array has six numbers", () => {
   const costs = copy();
   costs.ipi.latencyCycles.push(1);
   expect(refusal(costs).message).toContain(
-    "costs.ipi.latencyCycles [800,800,1000,1000,2000,3000,1]: expected an array of 6",
+    "costs.ipi.latencyCycles [415,815,815,815,2000,3000,1]: expected an array of 6",
   );
   expect(refusal({ lock: copy().lock }).subject).toBe("costs.ipi");
   expect(refusal(null).message).toBe("costs null: expected an object");

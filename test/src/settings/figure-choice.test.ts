@@ -40,8 +40,8 @@ describe("--set", () => {
     expect(preset.tlbs[2]).toMatchObject({ ways: 8, sets: 16, origins: { ways: { basis: "assumed" } } });
     expect(preset.tlbs[2].origins.sets).toBe(SKYLAKE.tlbs[2].origins.sets);
     expect(preset.features.pku).toBe(false);
-    expect(costs.ipi.latencyCycles).toEqual([800, 800, 900, 1000, 2000, 3000]);
-    expect(DEFAULT_KERNEL_COSTS.ipi.latencyCycles[2]).toBe(1000);
+    expect(costs.ipi.latencyCycles).toEqual([415, 815, 900, 815, 2000, 3000]);
+    expect(DEFAULT_KERNEL_COSTS.ipi.latencyCycles[2]).toBe(815);
     expect(SKYLAKE.costs.walk.value).toBe(21);
   });
 
