@@ -12,6 +12,7 @@ import {
 } from "../../mm/index.ts";
 import { counted } from "../report/counted.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "./base/experiment.ts";
+import { costOfFurtherPage } from "./base/further-page.ts";
 import { kernelExperimentSettings } from "./base/kernel-settings.ts";
 import { plotByKind } from "./base/plot.ts";
 import { DataTable, type Row } from "./base/table.ts";
@@ -78,11 +79,10 @@ function run(context: ExperimentContext): ExperimentOutcome {
   });
   const table = new DataTable("areas", "vmalloc and vfree, one CPU", COLUMNS, rows);
   const style = { title: "vmalloc and vfree of an area", xLog: true, yLog: true };
-  const findings = ORDERS.map((order) => {
+  const findings = ORDERS.flatMap((order) => {
     const own = rows.filter((row) => row.order === order);
-    const [first, last] = [own[0], own[own.length - 1]];
-    const further = (last.bothUsec - first.bothUsec) / Math.max(1, last.pages - first.pages);
-    return `${order}: a further page costs ${Math.round(1000 * further)} ns.`;
+    const further = costOfFurtherPage(own, ({ bothUsec }) => 1000 * bothUsec);
+    return further === null ? [] : `${order}: a further page costs ${Math.round(further)} ns.`;
   });
   return {
     tables: [table.toResult()],

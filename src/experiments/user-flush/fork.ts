@@ -4,6 +4,7 @@ import { type KernelCode, PAGE_SIZE, PAUSE_TURN } from "../../../arch/index.ts";
 import { doWpPage, dupMm, exitMmap, type MmStruct, mmapPopulate, UserSpaces } from "../../../mm/index.ts";
 import { counted } from "../../report/counted.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
+import { costOfFurtherPage } from "../base/further-page.ts";
 import { KERNEL_EXPERIMENT_SETTINGS } from "../base/kernel-settings.ts";
 import { plotByKind } from "../base/plot.ts";
 import { DataTable, type Row } from "../base/table.ts";
@@ -75,10 +76,12 @@ function run(context: ExperimentContext): ExperimentOutcome {
       plotByKind(table, "pages", "forkUsec", style("Fork"), curveOf),
       plotByKind(table, "pages", "copyNs", style("A write fault that copies"), curveOf),
     ],
-    findings: parameters.list("cpus").map((cpus) => {
+    findings: parameters.list("cpus").flatMap((cpus) => {
       const own = rows.filter((row) => row.cpus === cpus);
-      const last = own[own.length - 1];
-      return `${counted(cpus, "CPU")}: a page more costs fork ${last.forkNsPerPage} ns, and its first write ${last.copyNs} ns.`;
+      const further = costOfFurtherPage(own, ({ forkUsec }) => 1000 * forkUsec);
+      const { pages, copyNs } = own.reduce((most, row) => (row.pages > most.pages ? row : most));
+      if (further === null) return [];
+      return `${counted(cpus, "CPU")}: a page more costs fork ${further.toFixed(1)} ns; its first write, of ${counted(pages, "page")}, ${copyNs} ns.`;
     }),
   };
 }
