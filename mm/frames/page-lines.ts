@@ -56,7 +56,7 @@ export class PageLines {
   private readonly memory: Figure<"cycles">;
   private readonly lastLevel: Figure<"cycles">;
   /** What a line takes that the streamer has fetched; 0 where a core has no caches of its own. */
-  private readonly streamedCycles: number;
+  private readonly streamed: { readonly value: number };
   private readonly ownLines: number;
   private readonly reachLines: number;
 
@@ -74,7 +74,7 @@ export class PageLines {
     this.nextZeroed = new Float64Array(loop.cpus);
     this.memory = memory;
     this.lastLevel = lastLevel?.hitCycles ?? memory;
-    this.streamedCycles = own[own.length - 1]?.hitCycles.value ?? 0;
+    this.streamed = own[own.length - 1]?.hitCycles ?? { value: 0 };
     this.ownLines = own.length === 0 ? 0 : linesOf(own[own.length - 1]);
     this.reachLines = this.ownLines + (lastLevel === undefined ? 0 : linesOf(lastLevel));
   }
@@ -133,7 +133,7 @@ export class PageLines {
     if (user[index] === cpu + 1 && (now - usedAt[index]) >>> 0 < this.ownLines) usedAt[index] = now;
     else if (this.isStreamed(frame, cpu)) {
       this.take(zone, index, cpu);
-      this.loop.clockCycles[cpu] += this.streamedCycles;
+      this.loop.clockCycles[cpu] += this.streamed.value;
     } else {
       const from = this.fetchUnstreamed(zone, index, cpu);
       if (from > 0) this.loop.spend(from);
@@ -156,7 +156,7 @@ export class PageLines {
   private fetchUnderLock(zone: LinesOfFrames, index: number, cpu: number): void {
     if (this.isStreamed(zone.startFrame + index, cpu)) {
       this.take(zone, index, cpu);
-      this.heldCycles += this.streamedCycles;
+      this.heldCycles += this.streamed.value;
       return;
     }
     const from = this.fetchUnstreamed(zone, index, cpu);
