@@ -12,7 +12,7 @@ endEndlessSchedules();
 const EXHAUSTIVE: ExplorePlan = { strategy: "exhaustive", preemptions: 2, sleepSets: true, depth: 0, seed: 0 };
 const SEED = Number(process.env.MMULAB_SEED ?? Math.floor(Math.random() * 2 ** 32));
 /** Schedules of each strategy; more of them where somebody asks for a longer search. */
-const SCHEDULES = Number(process.env.MMULAB_SCHEDULES ?? 2000);
+const SCHEDULES = Number(process.env.MMULAB_SCHEDULES ?? 1000);
 const DRAWN = Math.ceil(SCHEDULES / 10);
 
 function run(test: ExploreTest, plan: ExplorePlan, count: number, explorer = new Explorer(test)): ShareResult {
