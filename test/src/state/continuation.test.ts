@@ -17,7 +17,7 @@ import { loadKernel, saveKernel } from "../../../src/state/machine-state.ts";
 import { WORKLOADS } from "../../../src/workloads/index.ts";
 import { temporaryFolder } from "../fixtures.ts";
 
-const POINTS = Number(process.env.MMULAB_POINTS ?? 25);
+const POINTS = Number(process.env.MMULAB_POINTS ?? 16);
 const FIRST_SEED = Number(process.env.MMULAB_SEED ?? 1);
 const folder = temporaryFolder();
 
