@@ -12,11 +12,14 @@ type OriginsOf<T> = {
       : OriginsOf<T[Field]>;
 };
 
-/** Interrupts from core to core: Van Bulck's SGX-Step (GitHub), `app/selftest/apic-ipi`, which counts TSC cycles. */
+/**
+ * Interrupts from core to core: Van Bulck's SGX-Step (GitHub), `app/selftest/apic-ipi`, which counts TSC cycles. Its histogram has the mean; that it is of
+ * an Ice Lake Xeon follows from the logs' name (icx) in the script that draws it.
+ */
 const IPI_MEASURED =
-  "SGX-Step, apic-ipi (AEX-Notify, USENIX Security 2023), an Ice Lake Xeon: 935 TSC cycles from before the write to the handler's first instruction";
+  "SGX-Step, apic-ipi (AEX-Notify, USENIX Security 2023), an Ice Lake Xeon by its logs' name: 935 TSC cycles from before the write to the handler's first instruction";
 const IPI_SIBLING =
-  "the same measurement has 1771 where the sender polls on the target's sibling, and about 800 on a laptop's Skylake, by its plot's range";
+  "SGX-Step (`latencyCycles.3`) has 1771 where the sender polls on the target's sibling, and draws a laptop's Skylake from 750 to 850";
 const IPI_OTHER_SOCKET =
   "0.8 us to the next socket at 2.5 GHz; LATR (ASPLOS 2018): until handled up to 2.7 us on 2 sockets, 6.6 us on 8";
 
@@ -32,8 +35,8 @@ const DEFAULT_COST_ORIGINS: OriginsOf<KernelCosts> = {
     destinationMode: documented("Linux's default with x2APIC"),
     sendCycles: assumed("WRMSR to the x2APIC's interrupt command register"),
     latencyCycles: [
-      measured(
-        "the same (`latencyCycles.3`), to the CPU itself: 535 TSC cycles, the middle of its plot's range (520 to 550), less sendCycles",
+      assumed(
+        "535 TSC cycles, the middle of the range (520 to 550) for which SGX-Step's script (`latencyCycles.3`) draws interrupts of a CPU to itself, less sendCycles",
       ),
       assumed(`as to another core; ${IPI_SIBLING}`),
       measured(`${IPI_MEASURED}, less sendCycles`),
