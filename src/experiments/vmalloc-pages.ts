@@ -28,6 +28,8 @@ const COLUMNS = {
   vmallocUsec: { heading: "vmalloc (us)", axis: PER_AREA },
   vfreeUsec: { heading: "vfree (us)", axis: PER_AREA },
   bothUsec: { heading: "both (us)", axis: PER_AREA },
+  vmallocCycles: { heading: "vmalloc (cycles)" },
+  vfreeCycles: { heading: "vfree (cycles)" },
   bothCycles: { heading: "both (cycles)" },
 } as const;
 
@@ -136,6 +138,8 @@ function measure(context: ExperimentContext, order: string, pages: number): Row<
     vmallocUsec: usec(vmallocCycles),
     vfreeUsec: usec(vfreeCycles),
     bothUsec: usec(vmallocCycles + vfreeCycles),
+    vmallocCycles: Math.round(vmallocCycles / areas),
+    vfreeCycles: Math.round(vfreeCycles / areas),
     bothCycles: Math.round((vmallocCycles + vfreeCycles) / areas),
   };
 }

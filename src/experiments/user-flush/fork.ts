@@ -23,6 +23,22 @@ const COLUMNS = {
   exitUsec: { heading: "exit (us/call)" },
 } as const;
 
+const CYCLE_COLUMNS = {
+  cpus: { heading: "CPUs" },
+  pages: { heading: "pages" },
+  forkCycles: { heading: "fork (a call)" },
+  forkCyclesPerPage: { heading: "fork (a page)" },
+  copyCycles: { heading: "copy fault" },
+  reuseCycles: { heading: "other fault" },
+  exitCycles: { heading: "exit (a call)" },
+} as const;
+
+/** What is measured for a number of pages, for both tables. */
+interface Measured {
+  readonly times: Row<typeof COLUMNS>;
+  readonly cycles: Row<typeof CYCLE_COLUMNS>;
+}
+
 /** The experiment. */
 export const fork: Experiment = {
   name: "fork",
@@ -30,7 +46,7 @@ export const fork: Experiment = {
   description: `Thread 0 of a process with n pages forks, and writes to half of the pages: each write faults and copies a page that the child has
 too. Then the child ends, and the parent writes to the other half: each write faults and finds the page its own again. On more than
 one CPU the others run threads of the process, so that fork flushes them, and each copy does. Columns are of one call, or of one fault, on the CPU
-that makes it; fork and exit are the address space's part of them.`,
+that makes it, in the second table in cycles; fork and exit are the address space's part of them.`,
   parameters: [
     {
       name: "pages",
@@ -63,15 +79,22 @@ function run(context: ExperimentContext): ExperimentOutcome {
   const points = parameters.list("cpus").flatMap((cpus) => parameters.list("pages").map((pages) => ({ cpus, pages })));
   const label = ({ cpus, pages }: (typeof points)[number]): string =>
     `${counted(pages, "page")}, ${counted(cpus, "CPU")}`;
-  const rows = context.points.each(points, label, (point) => {
+  const cells = context.points.each(points, label, (point) => {
     onProgress(points.indexOf(point), points.length, label(point));
     return measure(context, point.cpus, point.pages);
   });
+  const rows = cells.map(({ times }) => times);
   const table = new DataTable("forks", "Forks, and write faults after them", COLUMNS, rows);
+  const inCycles = new DataTable(
+    "cycles",
+    "The same in cycles",
+    CYCLE_COLUMNS,
+    cells.map(({ cycles }) => cycles),
+  );
   const curveOf = ({ cpus }: Row<typeof COLUMNS>): string => counted(cpus, "CPU");
   const style = (title: string) => ({ title, xLog: true, yLog: true });
   return {
-    tables: [table.toResult()],
+    tables: [table.toResult(), inCycles.toResult()],
     plots: [
       plotByKind(table, "pages", "forkUsec", style("Fork"), curveOf),
       plotByKind(table, "pages", "copyNs", style("A write fault that copies"), curveOf),
@@ -86,7 +109,7 @@ function run(context: ExperimentContext): ExperimentOutcome {
   };
 }
 
-function measure({ parameters, preset, boot }: ExperimentContext, cpus: number, pages: number): Row<typeof COLUMNS> {
+function measure({ parameters, preset, boot }: ExperimentContext, cpus: number, pages: number): Measured {
   const kernel = boot(cpus, `fork, ${counted(pages, "page")}, ${counted(cpus, "CPU")}`);
   const { machine } = kernel;
   const { loop } = machine;
@@ -116,14 +139,27 @@ function measure({ parameters, preset, boot }: ExperimentContext, cpus: number, 
     }
   }
   runInBusyProcess(kernel, spaces, mm, caller);
-  const ns = (cycles: number, times: number): number => Math.round(cycles / times / rounds / preset.frequencyGhz.value);
+  const cycles = (sum: number, times: number): number => sum / times / rounds;
+  const ns = (sum: number, times: number): number => Math.round(cycles(sum, times) / preset.frequencyGhz.value);
+  const others = pages - half;
   return {
-    cpus,
-    pages,
-    forkUsec: ns(sums.fork, 1) / 1000,
-    forkNsPerPage: ns(sums.fork, pages),
-    copyNs: ns(sums.copy, half),
-    reuseNs: ns(sums.reuse, pages - half),
-    exitUsec: ns(sums.exit, 1) / 1000,
+    times: {
+      cpus,
+      pages,
+      forkUsec: ns(sums.fork, 1) / 1000,
+      forkNsPerPage: ns(sums.fork, pages),
+      copyNs: ns(sums.copy, half),
+      reuseNs: ns(sums.reuse, others),
+      exitUsec: ns(sums.exit, 1) / 1000,
+    },
+    cycles: {
+      cpus,
+      pages,
+      forkCycles: Math.round(cycles(sums.fork, 1)),
+      forkCyclesPerPage: Math.round(cycles(sums.fork, pages)),
+      copyCycles: Math.round(cycles(sums.copy, half)),
+      reuseCycles: Math.round(cycles(sums.reuse, others)),
+      exitCycles: Math.round(cycles(sums.exit, 1)),
+    },
   };
 }

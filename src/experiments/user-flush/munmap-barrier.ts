@@ -19,7 +19,9 @@ const COLUMNS = {
   others: { heading: "other CPUs", text: true },
   cpus: { heading: "CPUs", axis: "CPUs" },
   munmapUsec: { heading: "munmap (us)", axis: "us a munmap, on the CPU that calls" },
+  munmapCycles: { heading: "munmap (cycles)" },
   flushUsec: { heading: "flush (us)" },
+  flushCycles: { heading: "flush (cycles)" },
   flushPercent: { heading: "of it flush %" },
 } as const;
 
@@ -29,7 +31,7 @@ export const munmapBarrier: Experiment = {
   summary: "munmap of pages that all CPUs have used, and the flush in it, with the others busy or asleep at a barrier",
   description: `Thread 0 of a process maps --pages pages and unmaps them; the process has a thread on every CPU. 'busy': the others compute meanwhile.
 'asleep': each of them reads the pages and sleeps at a barrier before they are unmapped, and a CPU that sleeps is interrupted and woken all the same, as by
-Linux before 4.20, which did not leave lazy CPUs alone; from which state, --idle-states says. Microseconds are of one munmap on the CPU that calls, system call
+Linux before 4.20, which did not leave lazy CPUs alone; from which state, --idle-states says. Microseconds and cycles are of one munmap on the CPU that calls, system call
 included, and of flush_tlb_mm_range in it.`,
   parameters: [
     { name: "cpus", kind: "integers", low: 1, high: 1024, default: [1, 2, 4, 8, 16], summary: "numbers of CPUs" },
@@ -116,7 +118,9 @@ function measure({ parameters, preset, boot }: ExperimentContext, others: string
     others,
     cpus,
     munmapUsec: usec(munmapCycles),
+    munmapCycles: Math.round(munmapCycles / rounds),
     flushUsec: usec(flushCycles),
+    flushCycles: Math.round(flushCycles / rounds),
     flushPercent: Math.round((100 * flushCycles) / munmapCycles),
   };
 }

@@ -18,8 +18,10 @@ const COLUMNS = {
   tasks: { heading: "number", axis: "tasks" },
   faultsPerSecond: { heading: "faults/s, machine", axis: "faults per second, whole machine" },
   faultNs: { heading: "ns/fault, task" },
+  faultCycles: { heading: "cycles/fault, task" },
   munmapUsec: { heading: "us/munmap, task" },
   munmapNsPerPage: { heading: "ns/page of munmap, task" },
+  munmapCyclesPerPage: { heading: "cycles/page of munmap, task" },
   ...SHARE_COLUMNS,
 } as const;
 
@@ -29,7 +31,7 @@ export const pageFault: Experiment = {
   summary:
     "threads or processes that touch fresh memory page by page and unmap it: faults a second, and what limits them",
   description: `N threads of one process, or N processes with a thread each, on a CPU each, write to every page of --mib MiB of anonymous memory of their own,
-then unmap it and map it anew, --loops times; the first time is not counted. Faults a second are of the whole machine, munmap's time included; nanoseconds
+then unmap it and map it anew, --loops times; the first time is not counted. Faults a second are of the whole machine, munmap's time included; nanoseconds and cycles
 a fault are one task's, without munmap; microseconds of a munmap are one task's and of all --mib MiB. Threads share the address space:
 its mmap_lock (Linux 6.1: each fault takes it; since 6.4 the lock of the mapping, and as neighbours
 are one mapping all threads write that lock's line), its page tables, its flushes. Processes share the page
@@ -101,14 +103,17 @@ function measure({ parameters, preset, boot }: ExperimentContext, kind: string, 
     return sum + (counted * pages * preset.frequencyGhz.value * 1e9) / (faultCycles + munmapCycles);
   }, 0);
   const ns = (cycles: number): number => cycles / preset.frequencyGhz.value;
-  const munmapNs = ns(mean((each) => each.munmapCycles));
+  const faultCycles = mean((each) => each.faultCycles);
+  const munmapCycles = mean((each) => each.munmapCycles);
   return {
     kind,
     tasks,
     faultsPerSecond: Math.round(perSecond),
-    faultNs: Math.round(ns(mean((each) => each.faultCycles)) / pages),
-    munmapUsec: Math.round(munmapNs) / 1000,
-    munmapNsPerPage: Math.round((10 * munmapNs) / pages) / 10,
+    faultNs: Math.round(ns(faultCycles) / pages),
+    faultCycles: Math.round(faultCycles / pages),
+    munmapUsec: Math.round(ns(munmapCycles)) / 1000,
+    munmapNsPerPage: Math.round((10 * ns(munmapCycles)) / pages) / 10,
+    munmapCyclesPerPage: Math.round((10 * munmapCycles) / pages) / 10,
     ...timeShares(loop),
   };
 }

@@ -40,14 +40,37 @@ const COLUMNS = {
   munmapNs: { heading: "munmap (ns)", axis: PER_CALL, curve: "munmap" },
 } as const;
 
+const CYCLE_COLUMNS = {
+  others: { heading: "other CPUs", text: true },
+  cpus: { heading: "CPUs" },
+  pages: { heading: "pages" },
+  touchCycles: { heading: "touch" },
+  mprotectReadCycles: { heading: "mprotect r" },
+  mprotectWriteCycles: { heading: "mprotect rw" },
+  dontneedCycles: { heading: "MADV_DONTNEED" },
+  dontneedEmptyCycles: { heading: "of nothing" },
+  munmapCycles: { heading: "munmap" },
+} as const;
+
 type Cell = Row<typeof COLUMNS>;
+type CycleCell = Row<typeof CYCLE_COLUMNS>;
+
+/** Cycles of each call of a round. */
+interface Costs {
+  readonly touch: number;
+  readonly mprotectRead: number;
+  readonly mprotectWrite: number;
+  readonly dontneed: number;
+  readonly dontneedEmpty: number;
+  readonly munmap: number;
+}
 
 /** The experiment. */
 export const userFlush: Experiment = {
   name: "user-flush",
   summary: "mprotect, MADV_DONTNEED and munmap by pages and CPUs, with the other CPUs idle, lazy or busy",
   description: `Thread 0 of a process touches pages (touch: all first touches together), takes write access away and gives it back, drops the
-pages (MADV_DONTNEED), drops what is not there any more, and unmaps them. All columns are nanoseconds a call on the CPU that calls,
+pages (MADV_DONTNEED), drops what is not there any more, and unmaps them. All columns are nanoseconds, and in the second table cycles, a call on the CPU that calls,
 system call included, the mean of all rounds, or with --of least the least of each. The other CPUs run nothing (idle), a kernel thread that borrows the address space (lazy), or threads of
 the process (busy). The kernel's text, stack and structures have translations too, which flushes take away: with --guest in two dimensions.`,
   parameters: [
@@ -91,12 +114,13 @@ function run(context: ExperimentContext): ExperimentOutcome {
     .words("others")
     .flatMap((others, i) => parameters.list("cpus").flatMap((cpus) => (cpus === 1 && i > 0 ? [] : [{ others, cpus }])));
   const named = ({ others, cpus }: (typeof points)[number]): string => `${others}, ${counted(cpus, "CPU")}`;
-  const rows = context.points
+  const cells = context.points
     .each(points, named, (point) => {
       onProgress(points.indexOf(point), points.length, named(point));
       return measure(context, point.others, point.cpus);
     })
     .flat();
+  const rows = cells.map(({ times }) => times);
   const table = new DataTable("calls", "Calls of one thread", COLUMNS, rows);
   const curves = ["mprotectReadNs", "mprotectWriteNs", "dontneedNs", "munmapNs"] as const;
   const plots = points.map(({ others, cpus }) => {
@@ -104,7 +128,13 @@ function run(context: ExperimentContext): ExperimentOutcome {
     const own = rows.filter((row) => row.others === label(others, cpus) && row.cpus === cpus);
     return plotByColumn(table, "pages", curves, { title, xLog: true, yLog: true }, own);
   });
-  return { tables: [table.toResult()], plots, findings: findings(rows) };
+  const inCycles = new DataTable(
+    "cycles",
+    "The same in cycles",
+    CYCLE_COLUMNS,
+    cells.map(({ cycles }) => cycles),
+  );
+  return { tables: [table.toResult(), inCycles.toResult()], plots, findings: findings(rows) };
 }
 
 function label(others: string, cpus: number): string {
@@ -130,7 +160,44 @@ function mean(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
-function measure({ parameters, preset, boot, points }: ExperimentContext, others: string, cpus: number): Cell[] {
+/** What calls of a number of pages cost, for both tables. */
+interface Measured {
+  readonly times: Cell;
+  readonly cycles: CycleCell;
+}
+
+/** @param costs of the rounds that count @param statistic what is taken of them */
+function measured(
+  of: { readonly others: string; readonly cpus: number; readonly pages: number },
+  costs: readonly Costs[],
+  statistic: (values: readonly number[]) => number,
+  frequencyGhz: number,
+): Measured {
+  const cycles = (call: keyof Costs): number => statistic(costs.map((each) => each[call]));
+  const ns = (call: keyof Costs): number => Math.round(cycles(call) / frequencyGhz);
+  return {
+    times: {
+      ...of,
+      touchNs: ns("touch"),
+      mprotectReadNs: ns("mprotectRead"),
+      mprotectWriteNs: ns("mprotectWrite"),
+      dontneedNs: ns("dontneed"),
+      dontneedEmptyNs: ns("dontneedEmpty"),
+      munmapNs: ns("munmap"),
+    },
+    cycles: {
+      ...of,
+      touchCycles: Math.round(cycles("touch")),
+      mprotectReadCycles: Math.round(cycles("mprotectRead")),
+      mprotectWriteCycles: Math.round(cycles("mprotectWrite")),
+      dontneedCycles: Math.round(cycles("dontneed")),
+      dontneedEmptyCycles: Math.round(cycles("dontneedEmpty")),
+      munmapCycles: Math.round(cycles("munmap")),
+    },
+  };
+}
+
+function measure({ parameters, preset, boot, points }: ExperimentContext, others: string, cpus: number): Measured[] {
   const kernel = boot(cpus, `${others}, ${counted(cpus, "CPU")}`);
   const { loop, machine } = { loop: kernel.machine.loop, machine: kernel.machine };
   const spaces = new UserSpaces(kernel.mm);
@@ -140,15 +207,14 @@ function measure({ parameters, preset, boot, points }: ExperimentContext, others
   const rounds = parameters.number("rounds");
   const statistic = parameters.word("of") === "least" ? least : mean;
   const isWrite = parameters.word("touch") !== "read";
-  const cells: Cell[] = [];
+  const cells: Measured[] = [];
   let isDone = false;
   function* thread(): KernelCode<void> {
     const user = new UserThread(spaces, mm, OWN_PAGES);
     for (const pages of parameters.list("pages")) {
       const point = points.mark(counted(pages, "page"));
       const end = START + pages * PAGE_SIZE;
-      const nothing = { touch: 0, read: 0, write: 0, dontneed: 0, empty: 0, munmap: 0 };
-      const calls: (typeof nothing)[] = [];
+      const costs: Costs[] = [];
       // Pages wait for the LRU lists: new ones come from the zone until the first have come back.
       const warmUp = Math.ceil((2 * kernel.mm.version.lruAddPages) / pages);
       const touchAll = () => {
@@ -156,33 +222,22 @@ function measure({ parameters, preset, boot, points }: ExperimentContext, others
       };
       for (let round = 0; round < warmUp + rounds; round++) {
         while (loop.mustYield()) yield PAUSE_TURN;
-        const cost = { ...nothing };
+        const cost = { touch: 0, mprotectRead: 0, mprotectWrite: 0, dontneed: 0, dontneedEmpty: 0, munmap: 0 };
         for (let la = START; la < end; la += PAGE_SIZE) cost.touch += yield* user.faultIn(la, isWrite);
-        cost.read += yield* user.call(mprotect(spaces, mm, START, end, false));
+        cost.mprotectRead += yield* user.call(mprotect(spaces, mm, START, end, false));
         touchAll();
-        cost.write += yield* user.call(mprotect(spaces, mm, START, end, true));
+        cost.mprotectWrite += yield* user.call(mprotect(spaces, mm, START, end, true));
         touchAll();
         cost.dontneed += yield* user.call(madviseDontneed(spaces, mm, START, end));
-        cost.empty += yield* user.call(madviseDontneed(spaces, mm, START, end));
+        cost.dontneedEmpty += yield* user.call(madviseDontneed(spaces, mm, START, end));
         yield* user.call(mmapPopulate(spaces, mm, START, pages));
         touchAll();
         cost.munmap += yield* user.call(munmap(spaces, mm, START, end));
-        if (round >= warmUp) calls.push(cost);
+        if (round >= warmUp) costs.push(cost);
       }
-      const ns = (of: keyof typeof nothing): number =>
-        Math.round(statistic(calls.map((call) => call[of])) / preset.frequencyGhz.value);
-      const cell: Cell = {
-        others: label(others, cpus),
-        cpus,
-        pages,
-        touchNs: ns("touch"),
-        mprotectReadNs: ns("read"),
-        mprotectWriteNs: ns("write"),
-        dontneedNs: ns("dontneed"),
-        dontneedEmptyNs: ns("empty"),
-        munmapNs: ns("munmap"),
-      };
-      cells.push(pointed(cell, point));
+      const of = { others: label(others, cpus), cpus, pages };
+      const { times, cycles } = measured(of, costs, statistic, preset.frequencyGhz.value);
+      cells.push({ times: pointed(times, point), cycles: pointed(cycles, point) });
     }
     isDone = true;
   }

@@ -129,7 +129,29 @@ function csvRows(csv: string): string[][] {
     );
 }
 
+/** Times that no column has in cycles, by experiment: what other columns of the row say. Those of lock_stat are as the kernel shows them. */
+const TIMES_ALONE: Readonly<Record<string, readonly string[]>> = {
+  "flush-cost": ["initiatorUsec"],
+  "guest-shootdown": ["latencyMaxUsec"],
+  "page-fault": ["munmapUsec"],
+};
+
+/** The stems of keys with a time or with cycles: `forkNsPerPage` and `forkCyclesPerPage` are of the same. */
+function stemsOf({ name, tables }: ExperimentResult, unit: RegExp): string[] {
+  const keys = tables
+    .filter((table) => table.name !== "lock-stat")
+    .flatMap(({ columns }) => columns.map(({ key }) => key));
+  const alone = TIMES_ALONE[name] ?? [];
+  return keys.filter((key) => unit.test(key) && !alone.includes(key)).map((key) => key.replace(unit, ""));
+}
+
 describe("what an experiment prints", () => {
+  it.each(NAMES)("%s: whatever it says in nanoseconds or microseconds it says in cycles, too", (name) => {
+    const { result } = observed(name);
+    const times = stemsOf(result, /(?:Ns|Usec)(?=$|Per)|^usec(?=Per)/);
+    expect(stemsOf(result, /Cycles(?=$|Per)|^cycles(?=Per)/)).toEqual(expect.arrayContaining(times));
+  });
+
   it.each(NAMES)("%s: every cell of its tables, its CSV and its page is what its JSON has, rounded", (name) => {
     const { result } = observed(name);
     const text = renderResult(result);
