@@ -182,10 +182,14 @@ export class AreaReplay {
     if (found !== 0) yield* wait(freeUnmapVmapArea(vm, found));
   }
 
-  report(trace: string): FtraceReport {
-    const { kernel } = this;
-    kernel.runUntilIdle();
+  /** Makes what is left, after the last event. */
+  finish(): void {
+    this.kernel.runUntilIdle();
     for (const free of this.waiting.splice(0)) this.makeFree(free);
+  }
+
+  /** Reports what was made, once it is finished. */
+  report(trace: string): FtraceReport {
     return {
       ...this.subject.report(trace),
       areas: {

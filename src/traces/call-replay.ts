@@ -144,10 +144,14 @@ export class CallReplay {
     if (++this.waiting >= BATCH_CALLS) this.runBatch(false);
   }
 
-  /** Makes what is left and reports. */
-  report(trace: string): FtraceReport {
+  /** Makes what is left, after the last event. */
+  finish(): void {
     this.runBatch(true);
     this.kernel.runUntilIdle();
+  }
+
+  /** Reports what was made, once it is finished. */
+  report(trace: string): FtraceReport {
     const { subject, survey } = this;
     // A kernel without the tracepoint has been seen by a probe.
     if (subject.traced.purges === 0) subject.traced.purges = survey.purgesProbed;

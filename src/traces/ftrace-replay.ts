@@ -57,6 +57,7 @@ async function replayLines(text: TwiceReadLines, name: string, options: FtraceOp
       if (made++ % 1024 === 0) options.onProgress?.(bytesRead, made);
     }
   }
+  replay.finish();
   return replay.report(name);
 }
 
@@ -66,7 +67,6 @@ function newReplay(survey: FtraceSurvey, options: FtraceOptions, skipped: SkipLi
 
 /** A trace that is replayed several times: its lines are read once and kept. */
 export class KeptTrace {
-  readonly name: string;
   private readonly survey = new FtraceSurvey();
   private readonly events: { readonly event: FtraceEvent; readonly line: number }[] = [];
 
@@ -75,7 +75,6 @@ export class KeptTrace {
    * @throws InputFileError for a trace without an event of vmalloc
    */
   constructor(name: string, lines: readonly string[]) {
-    this.name = name;
     const skipped = new SkipList();
     lines.forEach((text, i) => {
       const event = parseFtraceLine(text);
@@ -86,12 +85,12 @@ export class KeptTrace {
     if (!this.survey.hasEvents) throw new InputFileError(name, 1, skipped.whyNothing());
   }
 
-  /** Replays it. @throws ConfigError for a machine that is not possible */
-  replay(options: FtraceOptions): FtraceReport {
+  /** Replays it; whoever wants to know what it did watches its kernel. @throws ConfigError for a machine that is not possible */
+  replay(options: FtraceOptions): void {
     const replay = newReplay(this.survey, options, new SkipList());
     this.events.forEach(({ event, line }, i) => {
       replay.make(event, line, i);
     });
-    return replay.report(this.name);
+    replay.finish();
   }
 }

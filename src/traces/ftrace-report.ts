@@ -17,6 +17,8 @@ export interface FtraceOptions {
   readonly cpus?: number;
   /** Settings of the kernel; `lazyMax` absent: the trace's own, or with `cpus` the kernel's default for so many. */
   readonly settings?: MachineSettings;
+  /** Boots the emulated kernel. Absent: `bootKernel` does. */
+  readonly boot?: (config: Partial<KernelConfig>) => Kernel;
   /** The version of Linux as data, in place of the one that the settings name. */
   readonly version?: KernelVersion;
   /** Whether areas are placed, and drains made, by the emulated kernel's own rules even where they could be as in the trace. */

@@ -53,7 +53,8 @@ export class TracedKernel {
       ...(lazyMax === undefined ? {} : { lazyMax }),
       ...(version === undefined ? {} : { kernel: version }),
     };
-    this.kernel = bootKernel({
+    const { boot = bootKernel } = options;
+    this.kernel = boot({
       ...kernelSettings(settings, options.cpus ?? cpus),
       memoryBytes: options.memoryBytes,
       preset: options.preset,

@@ -38,7 +38,7 @@ export class Points {
 
   /**
    * @param observer null: all points are measured, and nobody is told
-   * @param onEnd called when a point has ended, whose machines do nothing more
+   * @param onEnd called when a point, or what is measured apart from points, has ended, whose machines do nothing more
    */
   constructor(observer: PointObserver | null, onEnd: () => void = () => {}) {
     this.observer = observer;
@@ -66,6 +66,13 @@ export class Points {
       measured.push(pointed(result, path));
     }
     return measured;
+  }
+
+  /** Measures something that is no point, on machines that do nothing more after it. */
+  apart<R>(measure: () => R): R {
+    const result = measure();
+    this.onEnd();
+    return result;
   }
 
   /** Within a point: from now on something is measured whose row is to be known by the path that is returned. */

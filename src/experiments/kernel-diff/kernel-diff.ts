@@ -137,7 +137,7 @@ function run(context: ExperimentContext): ExperimentOutcome {
     (switched, lateCycles) => {
       const label = labelOf(from, to, switched.length, entries.length, switched.join(" + "));
       onProgress(runs.length, Math.max(expected, runs.length + 1), label);
-      const seen = subject(withEntries(from, to, switched), lateCycles, label);
+      const seen = context.points.apart(() => subject(withEntries(from, to, switched), lateCycles, label));
       runs.push(seen);
       return figuresOf(seen, runs[0], parts);
     },

@@ -67,7 +67,7 @@ function workloadSubject({ parameters, seed, boot }: ExperimentContext): Subject
   };
 }
 
-function traceSubject({ preset, settings, onKernel }: ExperimentContext, file: string): Subject {
+function traceSubject({ preset, settings, bootAlone, onKernel }: ExperimentContext, file: string): Subject {
   const trace = new KeptTrace(file, readWholeLines(file, TRACE_BYTES_MAX));
   return (version, lateCycles, label) => {
     let watcher: RunWatcher | null = null;
@@ -76,6 +76,7 @@ function traceSubject({ preset, settings, onKernel }: ExperimentContext, file: s
       memoryBytes: TRACE_MEMORY_BYTES,
       settings,
       version,
+      boot: bootAlone,
       followsOwnRules: true,
       onKernel: (kernel) => {
         onKernel(kernel, label);

@@ -5,8 +5,12 @@ import { EventLoop } from "../../../arch/time/event-loop.ts";
 import type { InputFigure } from "../../../src/experiments/base/experiment.ts";
 import { EXPERIMENTS, findExperiment, runExperiment } from "../../../src/experiments/index.ts";
 import { renderInputs } from "../../../src/experiments/render/result-text.ts";
+import { bootKernel } from "../../../src/machine/kernel.ts";
+import { traceEverything } from "../../../src/output/event-file.ts";
 import { choiceOf } from "../../../src/settings/figure-choice.ts";
 import type { MachineSettings } from "../../../src/settings/machine-settings.ts";
+import { findWorkload } from "../../../src/workloads/index.ts";
+import { temporaryFolder } from "../fixtures.ts";
 import { SMALL, TINY } from "./small-runs.ts";
 
 const NAMES = EXPERIMENTS.map(({ name }) => name);
@@ -22,15 +26,34 @@ const WITHOUT_EFFECT: Readonly<Record<string, string>> = {
 /** Figures of which twice as much is not possible, and another value. */
 const OTHER_VALUES: Readonly<Record<string, number>> = { maxPhyAddr: 52, "sharedCore.throughput": 1.9 };
 
+const folder = temporaryFolder();
+
+/** The lines of a short run's trace. */
+function tracedLines(): string[] {
+  const kernel = bootKernel({ cpus: 2 });
+  const lines: string[] = [];
+  const cyclesPerSecond = kernel.machine.preset.frequencyGhz.value * 1e9;
+  kernel.vm.events = traceEverything(kernel, cyclesPerSecond, (line) => lines.push(line));
+  findWorkload("mixed").run(kernel, { operations: 20, seed: 1 });
+  return lines;
+}
+
 afterEach(() => {
   vi.restoreAllMocks();
 });
 
 /** What a run gives that depends on its figures: its tables, and the clocks of all its machines. */
-function outcomeOf(preset: string, name: string, words: readonly string[], settings: MachineSettings, notes = false) {
+function outcomeOf(
+  preset: string,
+  name: string,
+  words: readonly string[],
+  settings: MachineSettings,
+  notes = false,
+  more: Readonly<Record<string, string>> = {},
+) {
   const machines = vi.spyOn(EventLoop.prototype, "shareCores");
   const figures = choiceOf(preset, presetByName(preset), words);
-  const given = { ...SMALL[name], ...TINY[name] };
+  const given = { ...SMALL[name], ...TINY[name], ...more };
   const all = { ...settings, figures };
   const result = runExperiment(findExperiment(name), figures.preset, 1, given, undefined, all, notes);
   const clocks = machines.mock.contexts.map((loop) => [...(loop as EventLoop).clockCycles]);
@@ -52,9 +75,14 @@ function changed(figures: readonly InputFigure[], factor: number): string[] {
 }
 
 /** Runs with use noted and without; holds that both give the same. */
-function notedRun(preset: string, name: string, settings: MachineSettings = {}) {
-  const plain = outcomeOf(preset, name, [], settings);
-  const noted = outcomeOf(preset, name, [], settings, true);
+function notedRun(
+  preset: string,
+  name: string,
+  settings: MachineSettings = {},
+  more: Readonly<Record<string, string>> = {},
+) {
+  const plain = outcomeOf(preset, name, [], settings, false, more);
+  const noted = outcomeOf(preset, name, [], settings, true, more);
   expect(noted.outcome).toBe(plain.outcome);
   expect(plain.inputs).toEqual(noted.inputs.map(({ used: _, ...figure }) => figure));
   const used = noted.inputs.filter((figure) => figure.used);
@@ -77,6 +105,20 @@ describe("figures that an experiment has not used", () => {
   ] as const)("%s, %s with %o: neither does that", (preset, name, settings) => {
     const { outcome, others } = notedRun(preset, name, settings);
     expect(outcomeOf(preset, name, changed(others, 2), settings).outcome).toBe(outcome);
+  });
+
+  it.each([
+    ["with the calls", /./],
+    ["of areas alone", /^#|: (alloc_vmap_area|free_vmap_area_noflush|purge_vmap_area_lazy):/],
+  ])("kernel-diff of a trace %s: neither does that, and most figures are among them", (what, pattern) => {
+    const lines = tracedLines().filter((line) => pattern.test(line));
+    const ftrace = folder.write(`${what}.txt`, `${lines.join("\n")}\n`);
+    const { outcome, used, others } = notedRun("skylake", "kernel-diff", {}, { ftrace });
+    expect(outcomeOf("skylake", "kernel-diff", changed(others, 2), {}, false, { ftrace }).outcome).toBe(outcome);
+    const names = used.map((figure) => figure.name);
+    expect(names).toContain("kernel.callCycles");
+    expect(names).not.toContain("costs.invlpgb");
+    expect(others.length).toBeGreaterThan(used.length);
   });
 });
 
