@@ -1,9 +1,10 @@
 /** CPUs that have memory of their own to work on: what a flush takes away from them, they must walk for again. */
 import { compute, type KernelCode, PAGE_SIZE } from "../../../arch/index.ts";
 import type { Kernel } from "../../machine/kernel.ts";
+import { computeUntil } from "./busy-cpu.ts";
 
-/** How long a busy CPU computes before it looks whether to stop, in cycles. */
-const SLICE_CYCLES = 20_000;
+/** How long the others have been busy when CPU 0 acts, in cycles. */
+const LEAD_CYCLES = 10_000;
 
 /** A resident area for each CPU of a kernel. */
 export class ResidentCpus {
@@ -47,13 +48,13 @@ export class ResidentCpus {
     const busy = function* (this: ResidentCpus, cpu: number): KernelCode<void> {
       if (loop.currentThread !== null) yield* compute(loop.currentThread, start - loop.nowCycles());
       if (inUser) userMode.enterUser();
-      while (!done && loop.currentThread !== null) yield* compute(loop.currentThread, SLICE_CYCLES);
+      yield* computeUntil(loop, () => done);
       if (inUser) userMode.enterKernel();
       this.touch(cpu);
     };
     const acting = function* (this: ResidentCpus): KernelCode<void> {
       // The others are well under way when it acts.
-      const wait = start + SLICE_CYCLES / 2 - loop.nowCycles();
+      const wait = start + LEAD_CYCLES - loop.nowCycles();
       if (loop.currentThread !== null) yield* compute(loop.currentThread, wait);
       yield* code;
       done = true;

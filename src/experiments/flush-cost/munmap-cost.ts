@@ -4,6 +4,7 @@ import { compute, type KernelCode, PAGE_SIZE, PAUSE_TURN } from "../../../arch/i
 import { CHECK_EVERY_FLUSHES, type FlushPolicy, mmapPopulate, munmap, UserSpaces } from "../../../mm/index.ts";
 import { counted } from "../../report/counted.ts";
 import { totalCycles } from "../../report/flush-costs.ts";
+import { computeUntil } from "../base/busy-cpu.ts";
 import type { ExperimentContext, Plot } from "../base/experiment.ts";
 import { plotByKind } from "../base/plot.ts";
 import { DataTable, type Row } from "../base/table.ts";
@@ -12,7 +13,8 @@ import { DataTable, type Row } from "../base/table.ts";
 const WARM_UP = CHECK_EVERY_FLUSHES + 4;
 const MEASURED = 20;
 const START = 0x40_0000;
-const SLICE_CYCLES = 20_000;
+/** What the unmapper computes between two munmaps, in cycles. */
+const BETWEEN_CYCLES = 20_000;
 
 const COLUMNS = {
   policy: { heading: "policy", text: true },
@@ -44,7 +46,7 @@ export function costPerMunmap({ boot }: ExperimentContext, policy: FlushPolicy, 
     spaces.switchTo(mm);
     for (let i = 0; i < WARM_UP + MEASURED; i++) {
       // The others are in user mode by then, and see to what the last flush left them.
-      if (loop.currentThread !== null) yield* compute(loop.currentThread, SLICE_CYCLES);
+      if (loop.currentThread !== null) yield* compute(loop.currentThread, BETWEEN_CYCLES);
       while (loop.mustYield()) yield PAUSE_TURN;
       yield* mmapPopulate(spaces, mm, START, 1);
       machine.cpus[0].touch(START);
@@ -55,7 +57,7 @@ export function costPerMunmap({ boot }: ExperimentContext, policy: FlushPolicy, 
   function* worker(): KernelCode<void> {
     spaces.switchTo(mm);
     flushing.userMode.enterUser();
-    while (!done && loop.currentThread !== null) yield* compute(loop.currentThread, SLICE_CYCLES);
+    yield* computeUntil(loop, () => done);
     flushing.userMode.enterKernel();
   }
   for (let cpu = 1; cpu < cpus; cpu++) kernel.spawn(`worker/${cpu}`, cpu, worker());

@@ -1,11 +1,9 @@
 /** A process with a thread on every CPU: one makes the calls that are measured, the others compute in user mode meanwhile. */
-import { compute, type KernelCode } from "../../../arch/index.ts";
+import type { KernelCode } from "../../../arch/index.ts";
 import type { MmStruct, UserSpaces } from "../../../mm/index.ts";
 import type { Kernel } from "../../machine/kernel.ts";
+import { computeUntil } from "../base/busy-cpu.ts";
 import { UserThread } from "./user-thread.ts";
-
-/** Cycles after which a thread that computes lets others run. */
-const SLICE_CYCLES = 20_000;
 
 /** Runs `caller` as the thread of `mm` on CPU 0 to its end; until then the threads on all other CPUs are in user mode. */
 export function runInBusyProcess(
@@ -24,7 +22,7 @@ export function runInBusyProcess(
   function* busy(): KernelCode<void> {
     spaces.switchTo(mm);
     userMode.enterUser();
-    while (!isDone && loop.currentThread !== null) yield* compute(loop.currentThread, SLICE_CYCLES);
+    yield* computeUntil(loop, () => isDone);
     userMode.enterKernel();
   }
   for (let cpu = 1; cpu < loop.cpus; cpu++) kernel.spawn(`busy/${cpu}`, cpu, busy());

@@ -1,6 +1,6 @@
 /** `user-flush`: what mprotect, MADV_DONTNEED and munmap of some pages cost a thread, by what the process's other threads do. */
 
-import { compute, type KernelCode, PAGE_SIZE, PAUSE_TURN } from "../../../arch/index.ts";
+import { type KernelCode, PAGE_SIZE, PAUSE_TURN } from "../../../arch/index.ts";
 import {
   type MmStruct,
   madviseDontneed,
@@ -12,6 +12,7 @@ import {
 } from "../../../mm/index.ts";
 import type { Kernel } from "../../machine/kernel.ts";
 import { counted } from "../../report/counted.ts";
+import { computeUntil } from "../base/busy-cpu.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
 import { KERNEL_EXPERIMENT_SETTINGS } from "../base/kernel-settings.ts";
 import { plotByColumn } from "../base/plot.ts";
@@ -20,7 +21,6 @@ import { DataTable, type Row } from "../base/table.ts";
 import { UserThread } from "./user-thread.ts";
 
 const START = 0x40_0000;
-const SLICE_CYCLES = 20_000;
 const PER_CALL = "ns a call, on the CPU that calls";
 /** Text of the process, text of its library, and its stack. */
 const OWN_PAGES = [0x20_0000, 0x21_0000, 0x22_0000];
@@ -256,13 +256,12 @@ function* otherThread(
   others: string,
   isDone: () => boolean,
 ): KernelCode<void> {
-  const { loop } = kernel.machine;
   spaces.switchTo(mm);
   if (others === "lazy") {
     spaces.switchTo(null);
     return;
   }
   kernel.mm.flushing.userMode.enterUser();
-  while (!isDone() && loop.currentThread !== null) yield* compute(loop.currentThread, SLICE_CYCLES);
+  yield* computeUntil(kernel.machine.loop, isDone);
   kernel.mm.flushing.userMode.enterKernel();
 }
