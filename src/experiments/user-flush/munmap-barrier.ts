@@ -1,19 +1,18 @@
 /** `munmap-barrier`: munmap of pages that all threads of a process have used, and the flush in it; the others compute, or sleep at a barrier. */
-import { compute, type KernelCode, PAGE_SIZE, PAUSE_SLEEP, type Thread } from "../../../arch/index.ts";
-import { type FlushPolicy, IPI_POLICY, type MmStruct, mmapPopulate, munmap, UserSpaces } from "../../../mm/index.ts";
+import { type KernelCode, PAGE_SIZE } from "../../../arch/index.ts";
+import { type FlushPolicy, IPI_POLICY, mmapPopulate, munmap, UserSpaces } from "../../../mm/index.ts";
 import type { Kernel } from "../../machine/kernel.ts";
 import { counted } from "../../report/counted.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
 import { kernelExperimentSettings } from "../base/kernel-settings.ts";
 import { plotByKind } from "../base/plot.ts";
 import { DataTable, type Row } from "../base/table.ts";
+import { Barrier } from "./barrier.ts";
 import { runInBusyProcess } from "./busy-process.ts";
 import { UserThread } from "./user-thread.ts";
 
 const START = 0x40_0000;
 const STATES = ["busy", "asleep"] as const;
-/** Between two looks at who has come to the barrier, and before the pages are unmapped: the others sleep by then. */
-const SLICE_CYCLES = 2000;
 
 const COLUMNS = {
   others: { heading: "other CPUs", text: true },
@@ -91,13 +90,16 @@ function measure({ parameters, preset, boot }: ExperimentContext, others: string
   const [rounds, pages] = [parameters.number("rounds"), parameters.number("pages")];
   const end = START + pages * PAGE_SIZE;
   const flushes = watchFlushes(kernel);
-  const barrier = others === "asleep" ? new Barrier(kernel, spaces, mm, end) : null;
+  const read = (cpu: number): void => {
+    for (let la = START; la < end; la += PAGE_SIZE) kernel.machine.cpus[cpu].touch(la);
+  };
+  const barrier = others === "asleep" ? new Barrier(kernel, spaces, mm, read) : null;
   let [munmapCycles, flushCycles] = [0, 0];
   function* caller(): KernelCode<void> {
     const user = new UserThread(spaces, mm);
     for (let round = 0; round <= rounds; round++) {
       yield* user.call(mmapPopulate(spaces, mm, START, pages));
-      for (let la = START; la < end; la += PAGE_SIZE) kernel.machine.cpus[0].touch(la);
+      read(0);
       if (barrier !== null) yield* barrier.allCome();
       const before = flushes.cycles;
       const cycles = yield* user.call(munmap(spaces, mm, START, end));
@@ -109,7 +111,7 @@ function measure({ parameters, preset, boot }: ExperimentContext, others: string
   }
   if (barrier === null) runInBusyProcess(kernel, spaces, mm, caller);
   else {
-    for (let cpu = 1; cpu < cpus; cpu++) kernel.spawn(`sleeper/${cpu}`, cpu, barrier.sleeper(cpu));
+    barrier.spawnSleepers();
     kernel.spawn("caller", 0, new UserThread(spaces, mm).run(caller));
     kernel.runUntilIdle();
   }
@@ -133,60 +135,4 @@ function watchFlushes({ machine: { loop }, mm }: Kernel): { readonly cycles: num
   };
   mm.flushing.probes = { enter: (call) => step(-1, call), exit: (call) => step(1, call) };
   return watched;
-}
-
-/** A barrier at which threads sleep until thread 0 has unmapped what they have read. */
-class Barrier {
-  private readonly kernel: Kernel;
-  private readonly spaces: UserSpaces;
-  private readonly mm: MmStruct;
-  private readonly end: number;
-  private asleep: Thread[] = [];
-  private isOpen = false;
-
-  constructor(kernel: Kernel, spaces: UserSpaces, mm: MmStruct, end: number) {
-    this.kernel = kernel;
-    this.spaces = spaces;
-    this.mm = mm;
-    this.end = end;
-  }
-
-  /** What the thread on `cpu` does: reads the pages and sleeps, its CPU idle and in lazy mode, again and again. */
-  *sleeper(cpu: number): KernelCode<void> {
-    const { kernel, spaces, mm } = this;
-    const { loop, cpus } = kernel.machine;
-    const { userMode } = kernel.mm.flushing;
-    while (loop.currentThread !== null) {
-      this.asleep.push(loop.currentThread);
-      yield PAUSE_SLEEP;
-      if (this.isOpen) return;
-      spaces.switchTo(mm);
-      userMode.enterUser();
-      for (let la = START; la < this.end; la += PAGE_SIZE) cpus[cpu].touch(la);
-      userMode.enterKernel();
-      spaces.switchTo(null);
-    }
-  }
-
-  /** Lets all go on for a round, and waits until they sleep again. */
-  *allCome(): KernelCode<void> {
-    const { loop } = this.kernel.machine;
-    const thread = loop.currentThread;
-    if (thread === null) return;
-    while (this.asleep.length < loop.cpus - 1) yield* compute(thread, SLICE_CYCLES);
-    this.wakeAll();
-    while (this.asleep.length < loop.cpus - 1) yield* compute(thread, SLICE_CYCLES);
-    yield* compute(thread, SLICE_CYCLES);
-  }
-
-  /** The end: all may go. */
-  open(): void {
-    this.isOpen = true;
-    this.wakeAll();
-  }
-
-  private wakeAll(): void {
-    const { loop } = this.kernel.machine;
-    for (const thread of this.asleep.splice(0)) loop.wake(thread, loop.nowCycles());
-  }
 }

@@ -1,23 +1,15 @@
 /** `user-flush`: what mprotect, MADV_DONTNEED and munmap of some pages cost a thread, by what the process's other threads do. */
 
 import { type KernelCode, PAGE_SIZE, PAUSE_TURN } from "../../../arch/index.ts";
-import {
-  type MmStruct,
-  madviseDontneed,
-  mmapPopulate,
-  mprotect,
-  munmap,
-  UserSpaces,
-  WorkingSet,
-} from "../../../mm/index.ts";
-import type { Kernel } from "../../machine/kernel.ts";
+import { madviseDontneed, mmapPopulate, mprotect, munmap, UserSpaces, WorkingSet } from "../../../mm/index.ts";
 import { counted } from "../../report/counted.ts";
-import { computeUntil } from "../base/busy-cpu.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
 import { KERNEL_EXPERIMENT_SETTINGS } from "../base/kernel-settings.ts";
 import { plotByColumn } from "../base/plot.ts";
 import { pointed } from "../base/points.ts";
 import { DataTable, type Row } from "../base/table.ts";
+import { Barrier } from "./barrier.ts";
+import { runInBusyProcess } from "./busy-process.ts";
 import { UserThread } from "./user-thread.ts";
 
 const START = 0x40_0000;
@@ -71,8 +63,8 @@ export const userFlush: Experiment = {
   summary: "mprotect, MADV_DONTNEED and munmap by pages and CPUs, with the other CPUs idle, lazy or busy",
   description: `Thread 0 of a process touches pages (touch: all first touches together), takes write access away and gives it back, drops the
 pages (MADV_DONTNEED), drops what is not there any more, and unmaps them. All columns are nanoseconds, and in the second table cycles, a call on the CPU that calls,
-system call included, the mean of all rounds, or with --of least the least of each. The other CPUs run nothing (idle), a kernel thread that borrows the address space (lazy), or threads of
-the process (busy). The kernel's text, stack and structures have translations too, which flushes take away: with --guest in two dimensions.`,
+system call included, the mean of all rounds, or with --of least the least of each. The other CPUs have run nothing (idle); a thread of the process that ran before each round and sleeps, its CPU idle and the address space
+still loaded (lazy): it is interrupted when page tables are freed, as by munmap, and at no other time; or threads of the process (busy). The kernel's text, stack and structures have translations too, which flushes take away: with --guest in two dimensions.`,
   parameters: [
     {
       name: "pages",
@@ -208,7 +200,7 @@ function measure({ parameters, preset, boot, points }: ExperimentContext, others
   const statistic = parameters.word("of") === "least" ? least : mean;
   const isWrite = parameters.word("touch") !== "read";
   const cells: Measured[] = [];
-  let isDone = false;
+  const barrier = others === "lazy" ? new Barrier(kernel, spaces, mm, () => {}) : null;
   function* thread(): KernelCode<void> {
     const user = new UserThread(spaces, mm, OWN_PAGES);
     for (const pages of parameters.list("pages")) {
@@ -222,6 +214,7 @@ function measure({ parameters, preset, boot, points }: ExperimentContext, others
       };
       for (let round = 0; round < warmUp + rounds; round++) {
         while (loop.mustYield()) yield PAUSE_TURN;
+        if (barrier !== null) yield* barrier.allCome();
         const cost = { touch: 0, mprotectRead: 0, mprotectWrite: 0, dontneed: 0, dontneedEmpty: 0, munmap: 0 };
         for (let la = START; la < end; la += PAGE_SIZE) cost.touch += yield* user.faultIn(la, isWrite);
         cost.mprotectRead += yield* user.call(mprotect(spaces, mm, START, end, false));
@@ -239,29 +232,14 @@ function measure({ parameters, preset, boot, points }: ExperimentContext, others
       const { times, cycles } = measured(of, costs, statistic, preset.frequencyGhz.value);
       cells.push({ times: pointed(times, point), cycles: pointed(cycles, point) });
     }
-    isDone = true;
+    barrier?.open();
   }
-  const other = () => otherThread(kernel, spaces, mm, others, () => isDone);
-  if (others !== "idle") for (let cpu = 1; cpu < cpus; cpu++) kernel.spawn(`other/${cpu}`, cpu, other());
+  if (others === "busy") {
+    runInBusyProcess(kernel, spaces, mm, thread);
+    return cells;
+  }
+  barrier?.spawnSleepers();
   kernel.spawn("caller", 0, new UserThread(spaces, mm).run(thread));
   kernel.runUntilIdle();
   return cells;
-}
-
-/** What another CPU runs: a thread of the process until `isDone`, or one that leaves the address space behind in lazy mode. */
-function* otherThread(
-  kernel: Kernel,
-  spaces: UserSpaces,
-  mm: MmStruct,
-  others: string,
-  isDone: () => boolean,
-): KernelCode<void> {
-  spaces.switchTo(mm);
-  if (others === "lazy") {
-    spaces.switchTo(null);
-    return;
-  }
-  kernel.mm.flushing.userMode.enterUser();
-  yield* computeUntil(kernel.machine.loop, isDone);
-  kernel.mm.flushing.userMode.enterKernel();
 }

@@ -93,4 +93,15 @@ describe("user-flush", () => {
     expect(cost("busy")).toBeGreaterThan(2 * cost("idle"));
     expect(cost("lazy")).toBeLessThan(1.5 * cost("idle"));
   });
+
+  it("lazy CPUs, which ran before each round, are interrupted where page tables are freed: by munmap of a whole table's pages, by nothing else", () => {
+    const given = { others: "idle,lazy,busy", cpus: "8", pages: "512" };
+    const [idle, lazy, busy] = rows(run("user-flush", given), "cycles");
+    expect(Number(lazy.munmapCycles)).toBeGreaterThan(Number(idle.munmapCycles) + 2500);
+    expect(Number(lazy.munmapCycles)).toBeGreaterThan(Number(busy.munmapCycles));
+    expect(lazy.dontneedCycles).toBe(idle.dontneedCycles);
+    expect(lazy.mprotectWriteCycles).toBe(idle.mprotectWriteCycles);
+    // The line of mm_cpumask, which they have written.
+    expect(Number(lazy.mprotectReadCycles) - Number(idle.mprotectReadCycles)).toBeLessThan(500);
+  });
 });
