@@ -8,7 +8,7 @@ import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import { PTE_XD_HIGH } from "../../arch/isa/pte.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { FRAME_USER } from "../frames/frame-uses.ts";
-import { isOnLru } from "../frames/struct-pages.ts";
+import { isOnLru, usePage } from "../frames/struct-pages.ts";
 import { isZeroPfn } from "../frames/zero-page.ts";
 import { EINVAL, ENOMEM } from "../lib/errno.ts";
 import { __GFP_ZERO, GFP_KERNEL, NUMA_NO_NODE } from "../lib/gfp.ts";
@@ -168,9 +168,13 @@ export function* mprotect(
   const { cursor, owed: debts } = mm.tables;
   const owed = debts.owe(start, end);
   incTlbFlushPending(spaces, mm);
-  let changed = 0;
+  let [changed, table] = [0, 0];
   for (cursor.seek(start); cursor.start < end; cursor.next()) {
-    if (!cursor.isLeaf || cursor.isWritable === writable) continue;
+    if (!cursor.isLeaf) continue;
+    // The lock of a table is in its `struct page` (`pte_offset_map_lock`).
+    if (cursor.table !== table) usePage(spaces.kernel.pages, cursor.table);
+    ({ table } = cursor);
+    if (cursor.isWritable === writable) continue;
     // The zero page stays as it is: who writes gets a page of its own (`can_change_pte_writable`).
     if (isZeroPfn(cursor.frame)) continue;
     // So does a page that another address space has too (`PageAnonExclusive`).

@@ -278,4 +278,24 @@ describe("lines of an address space", () => {
     expect(mm.vmas.find(START)).toBe(0);
     expect(mm.vmas.find(START + 2 ** 20)).not.toBe(both);
   });
+
+  it("mprotect takes the lock of each page table with its line, from whoever changed rights there before", () => {
+    const waitOf = (between: number): number => {
+      const machine = boot(IPI_POLICY);
+      const { kernel, spaces } = machine;
+      const { lines } = kernel.machine.loop;
+      const mm = runningOn(machine, 2, 0);
+      kernel.run(mmapPopulate(spaces, mm, START, 1024));
+      const change = (cpu: number, la: number, writable: boolean): number => {
+        const before = lines.waitedCycles[cpu];
+        kernel.run(mprotect(spaces, mm, la, la + PAGE_SIZE, writable), cpu);
+        return lines.waitedCycles[cpu] - before;
+      };
+      for (const cpu of [0, 1]) for (const la of [START, START + 2 ** 21]) change(cpu, la, cpu === 1);
+      change(0, between, false);
+      return change(1, START, false);
+    };
+    const { lines, topology } = boot(IPI_POLICY).kernel.machine.loop;
+    expect(waitOf(START + PAGE_SIZE) - waitOf(START + 2 ** 21)).toBe(lines.transferCycles[topology.distance(0, 1)]);
+  });
 });
