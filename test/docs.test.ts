@@ -3,7 +3,10 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import ts from "typescript";
 import { describe, expect, it } from "vitest";
+import { ALL_FLUSH_POLICIES } from "../mm/flush/flush-policies.ts";
 import { KERNEL_VERSIONS } from "../mm/index.ts";
+import { EXPERIMENTS } from "../src/experiments/index.ts";
+import { SETTING_COLUMNS } from "../src/sweep/setting-columns.ts";
 import { parse, ROOT, sourcesIn } from "./source-files.ts";
 
 const DOCUMENTS = [
@@ -67,6 +70,27 @@ describe("what --kernel takes", () => {
   it.each(["README.md", "docs/flush-cost.md"])("is in %s, every version", (document) => {
     const spans = codeSpans(textOf(document)).flatMap((span) => span.replace("--kernel ", "").split("|"));
     expect(KERNEL_VERSIONS.map(({ name }) => name).filter((name) => !spans.includes(name))).toEqual([]);
+  });
+});
+
+describe("docs/flush-cost.md", () => {
+  /** The first two cells of each row of its tables; a stroke within a cell is escaped. */
+  const rows = textOf("docs/flush-cost.md")
+    .split("\n")
+    .filter((line) => line.startsWith("| "))
+    .map((line) => line.split(/(?<!\\)\|/).map(codeSpans));
+
+  it("has every setting of a machine, with its column in a sweep", () => {
+    const missing = Object.entries(SETTING_COLUMNS).filter(([column, option]) => {
+      const row = rows.find((cells) => cells[1].some((span) => span.split(" ")[0] === `--${option}`));
+      return row?.[2].includes(column) !== true;
+    });
+    expect(missing).toEqual([]);
+  });
+
+  it("has every experiment and every flush policy", () => {
+    const names = [...EXPERIMENTS, ...ALL_FLUSH_POLICIES].map(({ name }) => name);
+    expect(names.filter((name) => !rows.some((cells) => cells[1].includes(name)))).toEqual([]);
   });
 });
 
