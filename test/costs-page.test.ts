@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { hardwareTable, kernelTable } from "./costs-page.ts";
+import { hardwareTable, hypervisorTable, kernelTable } from "./costs-page.ts";
 import { ROOT } from "./source-files.ts";
 
 const page = readFileSync(join(ROOT, "docs/costs.md"), "utf8");
@@ -10,6 +10,10 @@ const page = readFileSync(join(ROOT, "docs/costs.md"), "utf8");
 describe("docs/costs.md", () => {
   it("has what kernel code costs", () => {
     expect(page).toContain(kernelTable());
+  });
+
+  it("has what the code of a guest's hypervisor costs", () => {
+    expect(page).toContain(hypervisorTable());
   });
 
   it("has what the hardware of each preset costs", () => {
