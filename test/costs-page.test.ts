@@ -1,8 +1,8 @@
-/** `docs/costs.md` has every primitive cost as it is, with how it is known. */
+/** `docs/costs.md` has every primitive cost as it is, with how it is known, and `docs/cost-sources.md` from where. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { hardwareTable, hypervisorTable, kernelTable } from "./costs-page.ts";
+import { hardwareTable, hypervisorTable, kernelTable, sourcesTable } from "./costs-page.ts";
 import { ROOT } from "./source-files.ts";
 
 const page = readFileSync(join(ROOT, "docs/costs.md"), "utf8");
@@ -18,5 +18,11 @@ describe("docs/costs.md", () => {
 
   it("has what the hardware of each preset costs", () => {
     expect(page).toContain(hardwareTable());
+  });
+});
+
+describe("docs/cost-sources.md", () => {
+  it("has the source of each of them", () => {
+    expect(readFileSync(join(ROOT, "docs/cost-sources.md"), "utf8")).toContain(sourcesTable());
   });
 });
