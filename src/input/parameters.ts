@@ -127,27 +127,41 @@ export function parameterValue(
       if (value >= spec.low && value <= spec.high) return value;
       throw problem(`a whole number from ${spec.low} to ${spec.high}${orSize(spec)}`);
     }
-    case "integers":
-      return text.split(",").flatMap((word) => {
+    case "integers": {
+      const all = text.split(",").flatMap((word) => {
         const values = integersOf(word, spec.unit);
         if (values !== null && values[0] >= spec.low && values[values.length - 1] <= spec.high) return values;
         throw problem(
           `whole numbers from ${spec.low} to ${spec.high}${orSize(spec)}, separated by commas, or ranges FIRST-LAST`,
         );
       });
+      return eachOnce(all, problem);
+    }
     case "word": {
       const found = knownWord(spec.words, text);
       if (found !== undefined) return found;
       throw problem(`one of ${spec.words.join(", ")}${suggestion(text, spec.words)}`);
     }
-    case "words":
-      return text.split(",").map((word) => {
+    case "words": {
+      const all = text.split(",").map((word) => {
         const found = knownWord(spec.words, word);
         if (found !== undefined) return found;
         if (spec.accepts?.(word)) return word;
         throw problem(`a list of ${spec.words.join(", ")}${suggestion(word, spec.words)}`);
       });
+      return eachOnce(all, problem);
+    }
   }
+}
+
+/** The values of a list, each of which stands for runs and rows of its own: one that is there again would give the same ones twice. */
+function eachOnce<T extends number | string>(values: readonly T[], problem: (expected: string) => Error): readonly T[] {
+  const seen = new Set<T>();
+  for (const value of values) {
+    if (seen.has(value)) throw problem(`each value once, and ${value} is there twice`);
+    seen.add(value);
+  }
+  return values;
 }
 
 /** The word of a list that `text` stands for; a size may be written in other units. */

@@ -6,6 +6,7 @@ const SPECS: readonly ParameterSpec[] = [
   { name: "use_huge", kind: "boolean", default: false, summary: "" },
   { name: "sizes", kind: "integers", default: [1, 2], low: 1, high: 9, summary: "" },
   { name: "order", kind: "words", default: ["up"], words: ["up", "down"], summary: "" },
+  { name: "pages", kind: "words", default: ["4K"], words: ["4K", "2M"], summary: "" },
   { name: "way", kind: "word", default: "in", words: ["in", "out", "4K"], summary: "" },
 ];
 
@@ -16,6 +17,7 @@ describe("parameters of a workload", () => {
       use_huge: false,
       sizes: [1, 2],
       order: ["up"],
+      pages: ["4K"],
       way: "in",
     });
   });
@@ -55,9 +57,22 @@ describe("parameters of a workload", () => {
   );
 
   it.each([
+    ["sizes=1,1,2", 1],
+    ["sizes=1-4,8,3", 3],
+    ["sizes=9,0x9", 9],
+    ["order=down,up,down", "down"],
+    ["pages=4K,2M,4KiB", "4K"],
+  ])("the list %s is refused: its runs would be made twice", (word, twice) => {
+    const [name, text] = word.split("=");
+    expect(() => parseParameters("x", SPECS, [word])).toThrow(
+      `parameter ${name}: '${text}'; expected each value once, and ${twice} is there twice`,
+    );
+  });
+
+  it.each([
     [
       "nr_thread=4",
-      "x has no parameter 'nr_thread' (did you mean nr_threads?); it has nr_threads, use_huge, sizes, order, way",
+      "x has no parameter 'nr_thread' (did you mean nr_threads?); it has nr_threads, use_huge, sizes, order, pages, way",
     ],
     ["way=in,out", "parameter way: 'in,out'; expected one of in, out, 4K"],
     ["way=ou", "parameter way: 'ou'; expected one of in, out, 4K (did you mean out?)"],
