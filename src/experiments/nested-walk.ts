@@ -30,7 +30,7 @@ const COLUMNS = {
   guestLevels: { heading: "levels" },
   hostLevels: { heading: "host levels" },
   missPercent: { heading: "misses %", axis: "misses (% of accesses)" },
-  cyclesPerWalk: { heading: "cycles/walk", axis: "cycles per walk" },
+  cyclesPerWalk: { heading: "cycles/walk", mayLack: true, axis: "cycles per walk" },
   walkCyclesPerAccess: { heading: "walk cycles/access", axis: "walk cycles per access" },
   overNativeCycles: { heading: "cycles/access over native" },
   coldWalkCycles: { heading: "cycles/walk after a flush" },
@@ -159,7 +159,7 @@ function measure(context: ExperimentContext, plan: Plan): WalkRow {
   return {
     ...plan,
     missPercent: roundedTo((100 * misses) / accesses, 100),
-    cyclesPerWalk: misses === 0 ? 0 : roundedTo(walkCycles / misses, 10),
+    cyclesPerWalk: misses === 0 ? null : roundedTo(walkCycles / misses, 10),
     walkCyclesPerAccess: roundedTo(walkCycles / accesses, 100),
     overNativeCycles: 0,
     coldWalkCycles: coldWalkCycles(cpu, pages, random),

@@ -37,7 +37,7 @@ const COLUMNS = {
   tablePages: { heading: "table pages", axis: "page-table pages" },
   missPercent: { heading: "misses %", axis: "misses (% of accesses)" },
   secondLevelPercent: { heading: "L2 hits %" },
-  cyclesPerWalk: { heading: "cycles/walk" },
+  cyclesPerWalk: { heading: "cycles/walk", mayLack: true },
   walkCyclesPerAccess: { heading: "walk cycles/access", axis: "walk cycles per access" },
   coldWalkCycles: { heading: "cycles/walk after a flush" },
 } as const;
@@ -185,7 +185,7 @@ function measure(context: ExperimentContext, plan: Pick<LoadRow, "sizeMiB" | "pa
     tablePages: machine.tables.tablePages,
     missPercent: percent(misses),
     secondLevelPercent: percent(count("dtlb_load_misses.stlb_hit")),
-    cyclesPerWalk: misses === 0 ? 0 : Math.round((walkCycles / misses) * 10) / 10,
+    cyclesPerWalk: misses === 0 ? null : Math.round((walkCycles / misses) * 10) / 10,
     walkCyclesPerAccess: Math.round((walkCycles / accesses) * 100) / 100,
     coldWalkCycles: coldWalkCycles(cpu, pages, random),
   };

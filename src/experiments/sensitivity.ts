@@ -96,7 +96,7 @@ function effectsOf(
     [-1, 1].every((power) => {
       told(group, power < 0 ? "1/2 or less" : "2 or more");
       const changes = group.map((figure, i) => [figure, (FACTOR + i / GROUP_STEPS) ** power] as const);
-      return resultWith(run, changes)?.every((value, row) => value === before[row]) === true;
+      return resultWith(run, changes)?.every((value, row) => Object.is(value, before[row])) === true;
     });
   const settle = (group: readonly NamedFigure[]): void => {
     if (group.length === 1) {
@@ -107,10 +107,11 @@ function effectsOf(
         told(group, String(factor));
         const after = resultWith(run, [[figure, factor]]);
         after?.forEach((value, row) => {
-          if (value === before[row]) return;
+          if (Object.is(value, before[row])) return;
           const change = Math.abs((value - before[row]) / before[row]);
-          if (change > MOVED_MIN) movedRows.add(row);
-          mostMoved = Math.max(mostMoved, change);
+          // Of two figures of which one is not there, nothing more can be said.
+          if (Number.isNaN(change) || change > MOVED_MIN) movedRows.add(row);
+          if (change > mostMoved) mostMoved = change;
         });
         return after === null ? null : meanRatio(after, before);
       };
@@ -206,24 +207,23 @@ function resultWith(
   return columnOf(result, run.column);
 }
 
-/** The mean over rows of the second list's that are not 0 of the ratio of both. */
+/** The mean of the ratio of both, over rows of which both have a figure and the second's is not 0. */
 function meanRatio(after: readonly number[], before: readonly number[]): number {
   let sum = 0;
   let count = 0;
   for (let row = 0; row < Math.min(after.length, before.length); row++) {
-    if (before[row] === 0) continue;
+    if (before[row] === 0 || Number.isNaN(before[row]) || Number.isNaN(after[row])) continue;
     sum += after[row] / before[row];
     count++;
   }
   return count === 0 ? 1 : sum / count;
 }
 
-/** A column of numbers of the first table. @throws UnknownNameError */
+/** A column of numbers of the first table, NaN where a row has none. @throws UnknownNameError */
 function columnOf({ tables: [table] }: ExperimentResult, column: string): number[] {
-  const at = table.columns.findIndex(({ key }) => key === column);
-  const isNumeric = at >= 0 && table.rows.every((row) => typeof row[at] === "number");
-  if (isNumeric) return table.rows.map((row) => Number(row[at]));
-  const known = table.columns.filter((_, i) => table.rows.every((row) => typeof row[i] === "number"));
+  const known = table.columns.filter((_, i) => table.rows.every((row) => typeof row[i] !== "string"));
+  const at = table.columns.findIndex((each) => each.key === column && known.includes(each));
+  if (at >= 0) return table.rows.map((row) => (row[at] === null ? Number.NaN : Number(row[at])));
   const names = known.map(({ key }) => key);
   const line = `--sensitivity: ${table.name} has no column of numbers '${column}'${suggestion(column, names)}; it has ${names.join(", ")}`;
   throw new UnknownNameError(line, column, names);

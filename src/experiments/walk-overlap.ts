@@ -29,8 +29,8 @@ const COLUMNS = {
   cyclesPerAccess: { heading: "cycles/access", axis: "cycles per access" },
   secondLevelPercent: { heading: "L2 hits %" },
   missPercent: { heading: "misses %", axis: "misses (% of accesses)" },
-  cyclesPerWalk: { heading: "cycles/walk" },
-  walksAtOnce: { heading: "walks at once", axis: "walks at once, while there are any" },
+  cyclesPerWalk: { heading: "cycles/walk", mayLack: true },
+  walksAtOnce: { heading: "walks at once", mayLack: true, axis: "walks at once, while there are any" },
   timesQuicker: { heading: "times quicker" },
 } as const;
 type OverlapRow = Row<typeof COLUMNS>;
@@ -123,8 +123,8 @@ function measure(context: ExperimentContext, plan: Plan): OverlapRow {
     cyclesPerAccess: roundedTo((clock() - from) / loads, 100),
     secondLevelPercent: roundedTo((100 * count("dtlb_load_misses.stlb_hit")) / loads, 100),
     missPercent: roundedTo((100 * misses) / loads, 100),
-    cyclesPerWalk: misses === 0 ? 0 : roundedTo(pending / misses, 10),
-    walksAtOnce: active === 0 ? 0 : roundedTo(pending / active, 100),
+    cyclesPerWalk: misses === 0 ? null : roundedTo(pending / misses, 10),
+    walksAtOnce: active === 0 ? null : roundedTo(pending / active, 100),
     timesQuicker: 1,
   };
 }

@@ -53,10 +53,10 @@ function fixed(value: number, decimals: number): string {
 }
 
 /** A cell of a column as it is printed among the others. */
-type CellText = (cell: string | number) => string;
+type CellText = (cell: string | number | null) => string;
 
-/** How the cells of a column are written: numbers with the same number of decimals, text as it is. */
-export function columnText(cells: readonly (string | number)[]): CellText {
+/** How the cells of a column are written: numbers with the same number of decimals, text as it is, `-` where there is no figure. */
+export function columnText(cells: readonly (string | number | null)[]): CellText {
   const decimals = decimalsOf(cells.filter((cell) => typeof cell === "number"));
-  return (cell) => (typeof cell === "number" ? groupedTo(cell, decimals) : cell);
+  return (cell) => (typeof cell === "number" ? groupedTo(cell, decimals) : (cell ?? "-"));
 }

@@ -6,8 +6,8 @@ import { GAP, INDENT, layOutRow, longestWord, type TextColumn, wrapText } from "
 import { columnText } from "./numbers.ts";
 import { textWidth } from "./text-width.ts";
 
-/** A cell; the numbers of a column have the same number of decimals (numbers.ts). */
-export type Cell = string | number;
+/** A cell; the numbers of a column have the same number of decimals (numbers.ts). Null: there is no figure. */
+export type Cell = string | number | null;
 
 /** No column of text is made narrower than this. */
 const TEXT_WIDTH_MIN = 16;
@@ -18,10 +18,10 @@ const TEXT_WIDTH_MIN = 16;
  *   as no two rows have alike, where these leave half a line to the others
  */
 export function renderTable(headings: readonly string[], rows: readonly (readonly Cell[])[], labels?: number): string {
-  const texts = headings.map((_, i) => columnText(rows.map((row) => row[i] ?? "")));
+  const texts = headings.map((_, i) => columnText(rows.flatMap((row) => row[i] ?? [])));
   const text = [headings, ...rows.map((row) => row.map((cell, i) => texts[i](cell)))];
   const widths = widthsOf(text, textWidth());
-  const namesRows = rows.some(([first]) => typeof first !== "number");
+  const namesRows = rows.some(([first]) => typeof first === "string");
   const columns = widths.map((width, i): TextColumn => ({ width, align: i === 0 && namesRows ? "left" : "right" }));
   return blocksOf(widths, labels ?? labelsOf(text.slice(1), widths, textWidth()), textWidth())
     .map((block) => {

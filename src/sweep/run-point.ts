@@ -100,7 +100,9 @@ function runExperimentPoint(name: string, point: SweepPoint): PointTable[] {
   const result = runExperiment(experiment, figures.preset, point.seed, texts, undefined, settings);
   return result.tables.map((table) => ({
     name: table.name,
-    rows: table.rows.map((row) => Object.fromEntries(table.columns.map(({ key }, i) => [key, row[i]]))),
+    rows: table.rows.map((row) =>
+      Object.fromEntries(table.columns.flatMap(({ key }, i) => (row[i] === null ? [] : [[key, row[i]]]))),
+    ),
   }));
 }
 

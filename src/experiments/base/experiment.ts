@@ -15,8 +15,8 @@ export interface Column {
   readonly heading: string;
 }
 
-/** A cell: text, or a number in the unit of its column. */
-export type Value = string | number;
+/** A cell: text, or a number in the unit of its column; null where there is none, such as the mean of what has not happened. */
+export type Value = string | number | null;
 
 /** A table of results. */
 export interface ResultTable {

@@ -61,11 +61,12 @@ export function plotByColumn<C extends Columns>(
 }
 
 function plot({ title, xLog, yLog }: PlotStyle, xName: string, yName: string, series: readonly Series[]): Plot {
-  return { title, xName, yName, xLog, yLog, series };
+  // A curve of rows that have no figure is none.
+  return { title, xName, yName, xLog, yLog, series: series.filter(({ points }) => points.length > 0) };
 }
 
 function points<C extends Columns>(rows: readonly Row<C>[], x: keyof C, y: keyof C): [number, number][] {
-  return rows.map((row): [number, number] => [Number(row[x]), Number(row[y])]);
+  return rows.flatMap((row): [number, number][] => (row[y] === null ? [] : [[Number(row[x]), Number(row[y])]]));
 }
 
 function axisText<C extends Columns>(table: DataTable<C>, keys: readonly string[]): string {

@@ -12,6 +12,8 @@ export interface ColumnSpec {
   readonly axis?: string;
   /** What the legend says of it in plots with a curve a column. */
   readonly curve?: string;
+  /** Whether a row may have no figure: null, such as the mean of what has not happened. */
+  readonly mayLack?: true;
   /** Whether the table shows the nearest whole number; plots always show the value as it is. */
   readonly rounded?: true;
 }
@@ -21,7 +23,11 @@ export type Columns = Readonly<Record<string, ColumnSpec>>;
 
 /** A row: a cell a column. */
 export type Row<C extends Columns> = {
-  readonly [K in keyof C]: C[K] extends { readonly text: true } ? string : number;
+  readonly [K in keyof C]: C[K] extends { readonly text: true }
+    ? string
+    : C[K] extends { readonly mayLack: true }
+      ? number | null
+      : number;
 };
 
 /** A table that is being filled. */
@@ -48,7 +54,10 @@ export class DataTable<const C extends Columns> {
       title: this.title,
       columns: columns.map(([key, { heading }]) => ({ key, heading })),
       rows: this.rows.map((row) =>
-        columns.map(([key, { rounded }]) => (rounded === true ? Math.round(Number(row[key])) : row[key])),
+        columns.map(([key, { rounded }]) => {
+          const { [key]: value } = row;
+          return rounded === true && typeof value === "number" ? Math.round(value) : value;
+        }),
       ),
       ...(points.some((point) => point !== null) ? { points } : {}),
     };

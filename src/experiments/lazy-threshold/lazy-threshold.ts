@@ -17,13 +17,13 @@ const COLUMNS = {
   cpus: { heading: "CPUs" },
   lazyMaxPages: { heading: "lazy_max_pages", axis: "lazy_max_pages (pages)" },
   flushes: { heading: "flushes" },
-  workCycles: { heading: "work" },
-  waitCycles: { heading: "wait" },
-  stolenCycles: { heading: "stolen" },
-  lineCycles: { heading: "lines" },
-  refillCycles: { heading: "refills" },
-  purgeCycles: { heading: "purging" },
-  totalCycles: { heading: "total", axis: "cycles per free, all CPUs" },
+  workCycles: { heading: "work", mayLack: true },
+  waitCycles: { heading: "wait", mayLack: true },
+  stolenCycles: { heading: "stolen", mayLack: true },
+  lineCycles: { heading: "lines", mayLack: true },
+  refillCycles: { heading: "refills", mayLack: true },
+  purgeCycles: { heading: "purging", mayLack: true },
+  totalCycles: { heading: "total", mayLack: true, axis: "cycles per free, all CPUs" },
   heldBackMeanKiB: { heading: "held back KiB", axis: "held back (KiB)" },
   heldBackMaxKiB: { heading: "most KiB" },
   tablePages: { heading: "table pages", axis: "page-table pages" },
@@ -35,7 +35,7 @@ export const lazyThreshold: Experiment = {
   name: "lazy-threshold",
   summary: "cost per free against lazy_max_pages, with memory and address space held back",
   description: `CPU 0 allocates, touches and frees areas of 1 to --pages pages; the other CPUs compute and touch resident pages now and then.
-Cost per free that was purged: the flushes in their parts and the purges' own work, over all CPUs. Held back: address space freed and not
+Cost per free that was purged: the flushes in their parts and the purges' own work, over all CPUs; none where nothing was purged in time. Held back: address space freed and not
 usable yet (mean over frees, and most), and the pages of page tables that the spread of addresses needs.`,
   parameters: [
     { name: "cpus", kind: "integers", low: 1, high: 1024, default: [1, 4, 16, 64], summary: "numbers of CPUs" },
@@ -107,7 +107,7 @@ function findingOf(cells: readonly ThresholdRow[]): string {
     .filter((cell) => cell.lazyMaxPages === linux || cell.lazyMaxPages === 0 || cell.lazyMaxPages === 1024)
     .map((cell) => {
       const whose = cell.lazyMaxPages === linux ? " (Linux's)" : "";
-      const cost = cell.totalCycles === 0 ? "no purge yet" : `${grouped(cell.totalCycles)} cycles`;
+      const cost = cell.totalCycles === null ? "no purge yet" : `${grouped(cell.totalCycles)} cycles`;
       return `${grouped(cell.lazyMaxPages)}${whose}: ${cost}, ${grouped(cell.heldBackMeanKiB)} KiB held back`;
     });
   return `${cpusName(cells[0].cpus)}, per free: ${described.join("; ")}.`;
@@ -158,8 +158,8 @@ function measure({ parameters, seed, boot }: ExperimentContext, cpus: number, la
   let purgeCycles = 0;
   for (let cpu = 0; cpu < cpus; cpu++) purgeCycles += loop.accounts.cycles(cpu, purging);
   // What was freed after the last purge has cost nothing yet.
-  const purged = Math.max(1, accounts.frees.flush.subarray(0, accounts.frees.length).filter((id) => id > 0).length);
-  const per = (cycles: number): number => Math.round((cycles / purged) * 100) / 100;
+  const purged = accounts.frees.flush.subarray(0, accounts.frees.length).filter((id) => id > 0).length;
+  const per = (cycles: number): number | null => (purged === 0 ? null : Math.round((cycles / purged) * 100) / 100);
   const { workCycles, waitCycles, stolenCycles, lineCycles, refillCycles } = cost;
   const kib = (pages: number): number => Math.round((pages * PAGE_SIZE) / 1024);
   return {

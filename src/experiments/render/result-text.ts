@@ -49,6 +49,6 @@ export function renderCsv(result: ExperimentResult): string {
 }
 
 function csvField(value: Value): string {
-  const text = String(value);
+  const text = String(value ?? "");
   return /[",\r\n]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text;
 }

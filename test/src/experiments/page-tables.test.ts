@@ -13,6 +13,9 @@ describe("page-tables", () => {
       Number(cell(64, "4K", 4)?.walkCyclesPerAccess),
     );
     expect(cell(1024, "1G", 4)?.missPercent).toBe(0);
+    // What a walk takes is not known where there was none.
+    expect(cell(1024, "1G", 4)?.cyclesPerWalk).toBe(null);
+    expect(cell(1024, "4K", 4)?.cyclesPerWalk).toBeGreaterThan(0);
     // A walk right after a flush reads every level; a fifth one costs a fetch more, and larger pages save one each.
     const cold = (page: string, levels: number) => Number(cell(1024, page, levels)?.coldWalkCycles);
     expect(cold("4K", 5)).toBeGreaterThan(cold("4K", 4));

@@ -349,7 +349,7 @@ function cellsOf(result: ExperimentResult, name: string): Cells[] {
 function curvesOf({ curves, x, rows = () => true }: Shown, cells: readonly Cells[], title: string): Plot["series"] {
   const own = cells.filter((row) => rows(row, title)).sort((a, b) => Number(a[x.key]) - Number(b[x.key]));
   const pointsOf = (some: readonly Cells[], key: string): [number, number][] =>
-    some.map((row) => [Number(row[x.key]), Number(row[key])]);
+    some.filter((row) => row[key] !== null).map((row) => [Number(row[x.key]), Number(row[key])]);
   const { key, nameOf } = curves;
   if (typeof nameOf !== "function" || typeof key !== "string") {
     return Object.entries(curves as Record<string, string>).map(([name, column]) => ({
@@ -357,7 +357,7 @@ function curvesOf({ curves, x, rows = () => true }: Shown, cells: readonly Cells
       points: pointsOf(own, column),
     }));
   }
-  return [...new Set(own.map(nameOf))].map((name) => ({
+  return [...new Set(own.filter((row) => row[key] !== null).map(nameOf))].map((name) => ({
     name,
     points: pointsOf(
       own.filter((row) => nameOf(row) === name),

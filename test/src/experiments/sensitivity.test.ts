@@ -10,7 +10,10 @@ import { rows, TINY } from "./small-runs.ts";
 const FEW_LOADS = { accesses: "100", pages: "4K", levels: "4", pattern: "random" };
 
 /** An experiment that computes its column from the preset's figures; or from those of a machine that it boots, the kernel's among them. */
-function experimentOf(result: (figure: (name: string) => number, row: number) => number, isBooted = false): Experiment {
+function experimentOf(
+  result: (figure: (name: string) => number, row: number) => number | null,
+  isBooted = false,
+): Experiment {
   return {
     name: "known",
     summary: "",
@@ -84,6 +87,19 @@ describe("the sensitivity of a result", () => {
     expect(sensitivityOf(opposite).table).toMatchObject([{ figure: "costs.walk", atDouble: "1.000", rowsMoved: 2 }]);
     const fromZero = experimentOf((figure, row) => (row === 1 ? 5 : figure("costs.walk") - 21));
     expect(sensitivityOf(fromZero).table).toMatchObject([{ figure: "costs.walk", rowsMoved: 1 }]);
+  });
+
+  it("leaves out rows that have no figure, and counts one that gets or loses its figure as moved", () => {
+    const lacking = experimentOf((figure, row) => (row === 1 ? null : figure("costs.walk")));
+    expect(sensitivityOf(lacking).table).toMatchObject([
+      { figure: "costs.walk", atHalf: "0.500", atDouble: "2.000", rowsMoved: 1 },
+    ]);
+    const losing = experimentOf((figure, row) =>
+      row === 1 && figure("costs.walk") > 21 ? null : figure("costs.walk"),
+    );
+    expect(sensitivityOf(losing).table).toMatchObject([
+      { figure: "costs.walk", atHalf: "0.500", atDouble: "2.000", rowsMoved: 2 },
+    ]);
   });
 
   it("is asked of the figures that the experiment names as its inputs: of guests where it has them", () => {
@@ -164,7 +180,8 @@ describe("the sensitivity of a result", () => {
       for (const name of small) expect(names).toContain(name);
       const [table] = runExperiment(experiment, presetByName("skylake"), 1, TINY[experiment.name]).tables;
       const at = table.columns.findIndex(({ key }) => key === experiment.headline);
-      expect(table.rows.map((row) => typeof row[at])).toEqual(table.rows.map(() => "number"));
+      expect(table.rows.some((row) => typeof row[at] === "number")).toBe(true);
+      expect(table.rows.every((row) => typeof row[at] === "number" || row[at] === null)).toBe(true);
     },
   );
 });
