@@ -112,7 +112,8 @@ function measure(context: ExperimentContext, setting: string, processes: number,
   function* turn(mm: MmStruct): KernelCode<void> {
     while (loop.mustYield()) yield PAUSE_TURN;
     const began = loop.nowCycles();
-    loop.spend(kernel.mm.costs.contextSwitchCycles);
+    // With what mitigations do there (`FILL_RETURN_BUFFER`).
+    loop.spend(loop.contextSwitchCycles);
     spaces.switchTo(mm);
     userMode.enterUser();
     for (let page = 0; page < pages; page++) cpu.touch(START + page * PAGE_SIZE);

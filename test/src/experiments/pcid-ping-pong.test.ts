@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { presetByName } from "../../../arch/index.ts";
 import { EXPERIMENTS, runExperiment } from "../../../src/experiments/index.ts";
 import { pcidPingPong } from "../../../src/experiments/pcid-ping-pong.ts";
-import { rows, run } from "./small-runs.ts";
+import { column, rows, run } from "./small-runs.ts";
 
 describe("pcid-ping-pong", () => {
   it("shows what six ASIDs and PCIDs do: no flush up to six processes, one in each turn from seven on, and without PCIDs always", () => {
@@ -27,5 +27,31 @@ describe("pcid-ping-pong", () => {
     const zen2 = runExperiment(pcidPingPong, presetByName("zen2"), 1, { processes: "2", pages: "4", turns: "1" });
     expect(rows(zen2, "turns").map(({ setting }) => setting)).toEqual(["no PCIDs", "no PCIDs, isolation"]);
     expect(rows(run("pcid-ping-pong"), "turns")).toHaveLength(12);
+  });
+
+  it("pays at each turn for what mitigations do at a context switch", () => {
+    const zen4 = presetByName("zen4");
+    const { mitigations } = zen4;
+    if (mitigations === undefined) throw new Error("nothing is known of mitigations on Zen 4");
+    const { fillReturnBuffer } = mitigations.costs;
+    const costs = {
+      ...mitigations.costs,
+      fillReturnBuffer: { ...fillReturnBuffer, value: fillReturnBuffer.value + 1000 },
+    };
+    const observer = { onProgress: () => {}, onKernel: () => {} };
+    const turnsOf = (preset: typeof zen4, mode: "on" | "off") =>
+      column(
+        rows(
+          runExperiment(pcidPingPong, preset, 1, { processes: "1,2", pages: "4", turns: "2" }, observer, {
+            mitigations: mode,
+          }),
+          "turns",
+        ),
+        "turnCycles",
+      );
+    const dearer = { ...zen4, mitigations: { ...mitigations, costs } };
+    const [on, off] = [turnsOf(zen4, "on"), turnsOf(zen4, "off")];
+    expect(turnsOf(dearer, "on")).toEqual(on.map((cycles) => cycles + 1000));
+    expect(turnsOf(dearer, "off")).toEqual(off);
   });
 });
