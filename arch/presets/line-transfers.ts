@@ -37,22 +37,25 @@ function link(range: string) {
   return assumed(`the middle of the ${range} that core-to-core latency tests show over a link; remembered`);
 }
 
-const MOLKA = "Molka et al., ICPP 2015, on two Xeon E5-2680 v3: a load of what another core has modified; remembered";
+const BROADWELL = assumed(
+  "as measured on two Xeon E5-2680 v4 (Broadwell, the next generation, two rings as well): median of its pairs of CPUs, Viennot's core-to-core-latency (GitHub)",
+);
 const DAVID = "David et al., SOSP 2013, on eight Xeon E7-8867L, the generation before, at 2.13 GHz; remembered";
 
 /** Haswell-EP: two rings a socket. */
 export const HASWELL_LINES: LineTransfers = {
   coresPerCluster: cores(0, documented("Intel optimization manual: rings with a shared last-level cache a socket")),
-  core: WITHIN_CORE,
-  cluster: ns(53, assumed(MOLKA)),
-  socket: ns(53, assumed("as within the cluster, which is the socket")),
-  remote: ns(113, assumed(MOLKA)),
-  far: ns(173, SECOND_HOP),
+  core: ns(8, BROADWELL),
+  cluster: ns(45, BROADWELL),
+  socket: ns(45, assumed("as within the cluster, which is the socket")),
+  remote: ns(127, BROADWELL),
+  far: ns(209, SECOND_HOP),
 };
 
 /** Ivy Bridge-EX: eight sockets, each with three links, so that two hops reach every other one. */
 export const IVY_BRIDGE_LINES: LineTransfers = {
   ...HASWELL_LINES,
+  core: WITHIN_CORE,
   cluster: ns(56, assumed(`120 cycles of compare-and-exchange: ${DAVID}`)),
   socket: ns(56, assumed("as within the cluster, which is the socket")),
   remote: ns(152, assumed(`324 cycles: ${DAVID}`)),
