@@ -5,6 +5,7 @@ import { inputErrorAt, UnknownNameError, unknownParameter } from "../input/error
 import { choiceOf, type FigureChoice, KERNEL } from "../settings/figure-choice.ts";
 import { readPresetFile } from "../settings/preset-file.ts";
 import { findPreset, isPresetFile } from "../settings/presets.ts";
+import { hasGuests } from "./setting-columns.ts";
 import type { GridValue, SpecText } from "./spec-text.ts";
 
 /** The preset of a grid that names none. */
@@ -56,10 +57,9 @@ export interface CodeRun {
 
 /** Refuses figures of code that does not run: a hypervisor's without guests, a kernel's where there is none. @throws InputFileError with the place */
 export function checkCodeFigures(grid: Grid, runs: CodeRun): void {
-  const hasGuests = grid.some(({ name, values }) => name === "guest" && values.some(({ value }) => value === true));
   const refused = [
     ...(runs.kernel ? [] : [[KERNEL, "nothing here runs a kernel's code"]]),
-    ...(runs.hypervisor || hasGuests ? [] : [[HYPERVISOR, "only guests have a hypervisor (guest: true)"]]),
+    ...(runs.hypervisor || hasGuests(grid) ? [] : [[HYPERVISOR, "only guests have a hypervisor (guest: true)"]]),
   ];
   for (const { name, values } of grid) {
     for (const { value, at } of values) {

@@ -7,6 +7,7 @@ import { ParameterReader } from "../input/parameter-reader.ts";
 import { integersOf, parseParameters } from "../input/parameters.ts";
 import { versionText } from "../provenance/program-version.ts";
 import { COMMAND_CPUS_MAX, parseMemorySize } from "../settings/machine-limits.ts";
+import type { SettingName } from "../settings/setting-names.ts";
 import { findWorkload } from "../workloads/index.ts";
 import {
   type CodeRun,
@@ -18,7 +19,7 @@ import {
   unknownColumn,
 } from "./figure-columns.ts";
 import { loadOwnCode, ownCodeContents } from "./own-code.ts";
-import { SETTING_COLUMNS, settingsOf } from "./setting-columns.ts";
+import { checkGuestColumns, SETTING_COLUMNS, settingsOf } from "./setting-columns.ts";
 import {
   type GridText,
   type GridValue,
@@ -138,6 +139,7 @@ function checked(file: string, text: SpecText, firstSeed: number, program: strin
   checkFigures(grid);
   checkCodeFigures(grid, codeRunBy(subject));
   for (const column of grid) checkColumn(column, check);
+  checkGuestColumns(grid, settingsTakenBy(subject));
   const key = createHash("sha256")
     .update(JSON.stringify(spec))
     .update(fileContents(spec.grid))
@@ -152,6 +154,13 @@ function codeRunBy({ kind, value }: SpecText["subjects"][number]): CodeRun {
   if (kind !== "experiment") return { kernel: kind !== "references", hypervisor: false };
   const { hasKernel = true, runsGuests = false } = findExperiment(value);
   return { kernel: hasKernel, hypervisor: hasKernel && runsGuests };
+}
+
+/** Which settings of the machine are columns of such a sweep; an experiment may have parameters of the same names. */
+function settingsTakenBy({ kind, value }: SpecText["subjects"][number]): (name: SettingName) => boolean {
+  if (kind !== "experiment") return () => true;
+  const { settings } = findExperiment(value);
+  return (name) => settings.includes(name);
 }
 
 /** Checks the values of a column that is no figure. @throws InputFileError with the place of what is wrong */

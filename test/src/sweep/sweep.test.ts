@@ -63,6 +63,13 @@ describe("the specification of a sweep", () => {
     expect(grid("experiment: flush-cost\ngrid:\n  cpus: 1-3\n")).toEqual([["1-3"]]);
   });
 
+  it("may have settings of guests where some of its points have one, and an experiment's own parameters of these names", () => {
+    const names = (text: string) => readSweepSpec(specFile(text)).grid.map(({ name }) => name);
+    expect(names("workload: mixed\ngrid:\n  guest: [false, true]\n  host_pages: [4K, 2M]\n")).toHaveLength(2);
+    expect(names("experiment: nested-walk\ngrid:\n  host_pages: [4K, 2M]\n")).toEqual(["host_pages"]);
+    expect(names("experiment: guest-shootdown\ngrid:\n  vcpus: [2, 4]\n")).toEqual(["vcpus"]);
+  });
+
   it("has an experiment's own parameters, also where a workload has settings of these names", async () => {
     const spec = readSweepSpec(
       specFile(
@@ -125,6 +132,12 @@ describe("the specification of a sweep", () => {
     ["workload: mixed\nseeds: 0", /seeds/],
     ["workload: mixed\ngrid:\n  cpus: []", /sweep\.yaml:3:9: cpus: expected at least one value/],
     ["workload: test_vmalloc\ngrid:\n  nr_threads: 99999999", /parameter nr_threads: '99999999'/],
+    [
+      "workload: mixed\ngrid:\n  host_pages: [4K, 2M]",
+      /sweep\.yaml:3:3: host_pages: only guests have it \(guest: true\)/,
+    ],
+    ["workload: mixed\ngrid:\n  guest: false\n  vcpus: 2", /sweep\.yaml:4:3: vcpus: only guests have it/],
+    ["experiment: flush-cost\ngrid:\n  pcpus: 1", /sweep\.yaml:3:3: pcpus: only guests have it/],
     ["experiment: flush-cost\ngrid:\n  pages: some", /--pages some: expected whole numbers/],
     [
       "workload: mixed\nseeds: 10000\ngrid:\n  cpus: [1,2,3,4,5,6,7,8,9,10,11]\n  operations: [1,2,3,4,5,6,7,8,9,10]",
