@@ -15,7 +15,7 @@ import { plotByKind } from "../base/plot.ts";
 import { policiesOf, policiesParameter } from "../base/policies.ts";
 import { DataTable, type Row } from "../base/table.ts";
 import { LoopTimes } from "./loop-times.ts";
-import { SHARE_COLUMNS, timeShares } from "./time-shares.ts";
+import { SHARE_COLUMNS } from "./time-shares.ts";
 import { UserThread } from "./user-thread.ts";
 
 /** Where the first thread's mapping begins; each further one is right behind it, as `mmap` puts mappings of one size. */
@@ -38,8 +38,8 @@ export const madviseLoop: Experiment = {
 anew. In each loop a thread writes the next --pages pages, drops them with MADV_DONTNEED, and with --read reads them, which maps the zero page: by
 default as will-it-scale's tlb_flush2 does. Where --pages does not divide --mapping, the rest is left out of the mapping. With --mapping 0 a thread
 uses the same pages again and again. Threads begin at different places of their mappings. Loops a second are of the whole machine; microseconds and cycles a loop are one thread's. The last columns say where the
-time of all CPUs went: locks (above all that of the LRU lists), cache lines that other CPUs had, acknowledgements, interrupts; idle are CPUs whose thread
-sleeps for mmap_lock, is done, or that have none.`,
+time of the threads' CPUs went in the loops that are counted: locks (above all that of the LRU lists), cache lines that other CPUs had, acknowledgements, interrupts; idle is a CPU while its thread
+sleeps for mmap_lock.`,
   parameters: [
     { name: "threads", kind: "integers", low: 1, high: 1024, default: [1, 2, 4, 8, 16, 32, 64], summary: "threads" },
     { name: "pages", kind: "integer", unit: "pages", low: 1, high: 512, default: 1, summary: "pages of each loop" },
@@ -186,6 +186,6 @@ function measure(
     loopsPerSecond: Math.round(perSecond),
     loopUsec: Math.round(cycles / preset.frequencyGhz.value) / 1000,
     loopCycles: Math.round(cycles),
-    ...timeShares(loop),
+    ...times.shares.percents(),
   };
 }

@@ -5,7 +5,7 @@ import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/e
 import { KERNEL_EXPERIMENT_SETTINGS } from "../base/kernel-settings.ts";
 import { plotByKind } from "../base/plot.ts";
 import { DataTable, type Row } from "../base/table.ts";
-import { SHARE_COLUMNS, timeShares } from "./time-shares.ts";
+import { SHARE_COLUMNS, TimeShares } from "./time-shares.ts";
 import { UserThread } from "./user-thread.ts";
 
 /** Where the first thread's mapping begins; each further one is right behind it, as `mmap` puts mappings of one size. */
@@ -35,8 +35,8 @@ then unmap it and map it anew, --loops times; the first time is not counted. Fau
 a fault are one task's, without munmap; microseconds of a munmap are one task's and of all --mib MiB. Threads share the address space:
 its mmap_lock (Linux 6.1: each fault takes it; since 6.4 the lock of the mapping, and as neighbours
 are one mapping all threads write that lock's line), its page tables, its flushes. Processes share the page
-allocator's zone and the LRU lists alone. The last columns say where the time of all CPUs went, from boot on; a CPU is idle
-while its task sleeps for mmap_lock, as it does while other threads unmap, and when it has come to its end.`,
+allocator's zone and the LRU lists alone. The last columns say where the time of all CPUs went in the loops that count, each task's until it has come to its end; a CPU is idle
+while its task sleeps for mmap_lock, as it does while other threads unmap.`,
   parameters: [
     { name: "kinds", kind: "words", words: KINDS, default: KINDS, summary: "threads of a process, or processes" },
     { name: "tasks", kind: "integers", low: 1, high: 1024, default: [1, 2, 4, 8, 16], summary: "how many of them" },
@@ -87,12 +87,13 @@ function measure({ parameters, preset, boot }: ExperimentContext, kind: string, 
   const pages = parameters.number("mib") * MIB_PAGES;
   const loops = parameters.number("loops");
   const spent = Array.from({ length: tasks }, (): Spent => ({ faultCycles: 0, munmapCycles: 0 }));
+  const shares = new TimeShares(loop);
   const shared = kind === "threads" ? spaces.mmAlloc() : null;
   for (let cpu = 0; cpu < tasks; cpu++) {
     const mm = shared ?? spaces.mmAlloc();
     const user = new UserThread(spaces, mm);
     const start = START + (kind === "threads" ? cpu * pages * PAGE_SIZE : 0);
-    const body = () => task(spaces, mm, user, start, pages, loops, spent[cpu]);
+    const body = () => task(spaces, mm, user, start, pages, loops, spent[cpu], shares);
     kernel.spawn(`task/${cpu}`, cpu, user.run(body));
   }
   kernel.runUntilIdle();
@@ -114,7 +115,7 @@ function measure({ parameters, preset, boot }: ExperimentContext, kind: string, 
     munmapUsec: Math.round(ns(munmapCycles)) / 1000,
     munmapNsPerPage: Math.round((10 * ns(munmapCycles)) / pages) / 10,
     munmapCyclesPerPage: Math.round((10 * munmapCycles) / pages) / 10,
-    ...timeShares(loop),
+    ...shares.percents(),
   };
 }
 
@@ -126,10 +127,12 @@ function* task(
   pages: number,
   loops: number,
   spent: Spent,
+  shares: TimeShares,
 ): KernelCode<void> {
   const { loop } = spaces.kernel;
   const end = start + pages * PAGE_SIZE;
   for (let i = 0; i < loops; i++) {
+    if (i === 1) shares.begin();
     let faultCycles = 0;
     yield* user.call(mmap(spaces, mm, start, end));
     for (let la = start; la < end; la += PAGE_SIZE) {
@@ -141,4 +144,5 @@ function* task(
     spent.faultCycles += faultCycles;
     spent.munmapCycles += munmapCycles;
   }
+  shares.end();
 }
