@@ -155,7 +155,7 @@ export function pushRun(
 export function freePcppagesBulk(list: FrameList, zone: Zone, mark: number): void {
   const { frames } = list;
   markFrames(zone, frames, 0, PCP_BATCH, mark);
-  for (let i = 0; i < PCP_BATCH; i++) zone.__freeOnePage(frames[i], 0);
+  zone.freeFrames(frames, PCP_BATCH);
   frames.copyWithin(0, PCP_BATCH, list.count);
   list.count -= PCP_BATCH;
 }

@@ -140,7 +140,7 @@ function captureLines(
     zeroedBy: joined(zones, ({ zeroedBy }) => zeroedBy, Uint16Array),
     zeroedAt: joined(zones, ({ zeroedAt }) => zeroedAt, Uint32Array),
     fetched: fetched.slice(),
-    lastFrame: lastFrame.slice(),
+    lastFrame: Float64Array.from(lastFrame),
     direction: direction.slice(),
     nextZeroed: nextZeroed.slice(),
   };

@@ -37,7 +37,7 @@ export class PageLines {
   /** By CPU: lines of pages that came into its caches, modulo 2^32. */
   readonly fetched: Uint32Array;
   /** By CPU: the frame whose `struct page` was fetched last, and in which direction from the one before: -1, 1, or 0 for none. */
-  readonly lastFrame: Float64Array;
+  readonly lastFrame: Uint32Array;
   readonly direction: Int32Array;
   /**
    * By CPU, for the host's sake: a frame whose `struct page` the CPU has used, and nobody else since, and when that was at the latest; 0 for none. Who
@@ -59,6 +59,8 @@ export class PageLines {
   private readonly streamed: { readonly value: number };
   private readonly ownLines: number;
   private readonly reachLines: number;
+  /** Means nothing: it has what `ask` looks at used. */
+  private expected = 0;
 
   constructor(loop: EventLoop, pageCosts: PageCosts, { dataCaches, memory, costs }: Preset) {
     const own = dataCaches.slice(0, -1);
@@ -67,7 +69,7 @@ export class PageLines {
     this.pageCosts = pageCosts;
     this.costs = costs;
     this.fetched = new Uint32Array(loop.cpus);
-    this.lastFrame = new Float64Array(loop.cpus);
+    this.lastFrame = new Uint32Array(loop.cpus);
     this.direction = new Int32Array(loop.cpus);
     this.ownFrame = new Uint32Array(loop.cpus);
     this.ownUsedAt = new Uint32Array(loop.cpus);
@@ -95,8 +97,20 @@ export class PageLines {
       this.useAgain(zone, frames[offset]);
       return;
     }
+    this.ask(zone, frames, offset, count);
     const { currentCpu } = this.loop;
     for (let i = offset; i < offset + count; i++) this.useFor(zone, frames[i], currentCpu);
+  }
+
+  /** For the host's sake: what is known of the frames' lines comes into the host's caches side by side, not one after the other. */
+  private ask({ user, usedAt, startFrame }: LinesOfFrames, frames: Uint32Array, offset: number, count: number): void {
+    const start = startFrame | 0;
+    let sum = 0;
+    for (let i = offset; i < offset + count; i++) {
+      const index = ((frames[i] | 0) - start) | 0;
+      sum = (sum + user[index] + usedAt[index]) | 0;
+    }
+    this.expected |= sum;
   }
 
   /** As `use`, of a frame that the CPU most likely used last. */
@@ -128,7 +142,8 @@ export class PageLines {
   private useFor(zone: LinesOfFrames, frame: number, cpu: number): void {
     const { user, usedAt } = zone;
     const { fetched } = this;
-    const index = (frame - zone.startFrame) | 0;
+    // Frame numbers are 32 bits; `| 0` keeps V8 in integers.
+    const index = ((frame | 0) - (zone.startFrame | 0)) | 0;
     const now = fetched[cpu];
     if (user[index] === cpu + 1 && (now - usedAt[index]) >>> 0 < this.ownLines) usedAt[index] = now;
     else if (this.isStreamed(frame, cpu)) {
@@ -153,8 +168,27 @@ export class PageLines {
     else this.fetchUnderLock(zone, index, currentCpu);
   }
 
+  /**
+   * Whether the `struct page`s of `count` neighbours are in the current CPU's own caches, so that to use them changes no clock.
+   * @param index of the first, from the zone's first frame on
+   */
+  areOwn({ user, usedAt }: LinesOfFrames, index: number, count: number): boolean {
+    const { ownLines } = this;
+    const { currentCpu } = this.loop;
+    const now = this.fetched[currentCpu];
+    for (let i = index; i < index + count; i++)
+      if (user[i] !== currentCpu + 1 || (now - usedAt[i]) >>> 0 >= ownLines) return false;
+    return true;
+  }
+
+  /** The current CPU uses `count` neighbours that are in its own caches. */
+  useOwn({ usedAt }: LinesOfFrames, index: number, count: number): void {
+    const now = this.fetched[this.loop.currentCpu];
+    for (let i = index; i < index + count; i++) usedAt[i] = now;
+  }
+
   private fetchUnderLock(zone: LinesOfFrames, index: number, cpu: number): void {
-    if (this.isStreamed(zone.startFrame + index, cpu)) {
+    if (this.isStreamed((zone.startFrame + index) | 0, cpu)) {
       this.take(zone, index, cpu);
       this.heldCycles += this.streamed.value;
       return;
@@ -219,8 +253,9 @@ export class PageLines {
   /** Whether the streamer has fetched the line of a frame by now, which is the one that the CPU fetches next. */
   private isStreamed(frame: number, cpu: number): boolean {
     const { lastFrame, direction } = this;
-    const step = frame - lastFrame[cpu];
-    const isNear = frame >>> PAGE_LINES_SHIFT === lastFrame[cpu] >>> PAGE_LINES_SHIFT;
+    const last = lastFrame[cpu] | 0;
+    const step = ((frame | 0) - last) | 0;
+    const isNear = (frame ^ last) >>> PAGE_LINES_SHIFT === 0;
     const towards = !isNear || step === 0 ? 0 : step > 0 ? 1 : -1;
     const isStreamed = towards !== 0 && towards === direction[cpu] && step * towards <= STREAM_LINES;
     direction[cpu] = towards;
@@ -230,5 +265,5 @@ export class PageLines {
 }
 
 function linesOf({ sizeBytes }: DataCachePreset): number {
-  return sizeBytes.value / LINE_BYTES;
+  return Math.floor(sizeBytes.value / LINE_BYTES);
 }

@@ -12,6 +12,8 @@ const FIRMWARE_FRAMES = 256;
 /** Bookkeeping of a frame: two list links, its order, its use, whether it is on an LRU list, to whom it is charged, and who used its lines last and when. */
 const BYTES_PER_FRAME = 24;
 const NOT_FREE = 0xff;
+/** Runs of neighbours are given back as blocks from this order on. */
+const BLOCK_ORDER_MIN = 2;
 /** No block; less than 0, as V8 has numbers from 2^31 on as objects where they are arguments. */
 const NONE = -1;
 
@@ -49,9 +51,10 @@ export class Zone {
   /** Frames [startFrame, endFrame) on NUMA node `node`. */
   constructor(node: number, startFrame: number, endFrame: number) {
     this.node = node;
-    this.startFrame = startFrame;
-    this.endFrame = endFrame;
-    this.touchedEnd = startFrame;
+    // What was a quotient is an integer for V8 from here on, and so is all that loops over frames reckon with it.
+    this.startFrame = Math.floor(startFrame);
+    this.endFrame = Math.floor(endFrame);
+    this.touchedEnd = this.startFrame;
   }
 
   /** Frames in the zone. */
@@ -87,20 +90,56 @@ export class Zone {
 
   /** Gives back a block, merging it with its free buddies (`__free_one_page`). */
   __freeOnePage(frame: number, order: number): void {
-    const { lines } = this;
-    let index = frame - this.startFrame;
+    const { lines, orderOf } = this;
+    const start = this.startFrame | 0;
+    const touched = this.touchedEnd - this.startFrame;
+    let index = ((frame | 0) - start) | 0;
     let at = order;
     while (at < MAX_PAGE_ORDER) {
       // Buddies are found by frame number, which the zone's start need not be aligned for.
-      const buddy = (((index + this.startFrame) ^ (1 << at)) >>> 0) - this.startFrame;
-      if (buddy < 0 || buddy + this.startFrame >= this.touchedEnd) break;
+      const buddy = (((index + start) ^ (1 << at)) - start) | 0;
+      if (buddy < 0 || buddy >= touched) break;
       if (lines !== null) lines.useUnderLock(this, buddy);
-      if (this.orderOf[buddy] !== at) break;
+      if (orderOf[buddy] !== at) break;
       this.unlink(buddy, at);
-      index = Math.min(index, buddy);
+      if (buddy < index) index = buddy;
       at++;
     }
     this.pushFree(index, at);
+  }
+
+  /**
+   * Gives back `count` single frames, one after the other (`free_pcppages_bulk`). Runs of neighbours are most of them: of a run that is a whole block, and
+   * whose lines are all in the CPU's caches, only the block has to be put on a list, as all that happens before is undone again.
+   */
+  freeFrames(frames: Uint32Array, count: number): void {
+    const start = this.startFrame | 0;
+    let end = 0;
+    for (let at = 0; at < count; ) {
+      const frame = frames[at] | 0;
+      if (at >= end) {
+        end = at + 1;
+        while (end < count && (frames[end] | 0) === ((frame + end - at) | 0)) end++;
+      }
+      const order = Math.min(31 - Math.clz32(end - at), 31 - Math.clz32(frame & -frame));
+      const isBlock = order >= BLOCK_ORDER_MIN && this.useForFreeing((frame - start) | 0, order);
+      this.__freeOnePage(frames[at], isBlock ? order : 0);
+      at += isBlock ? 1 << order : 1;
+    }
+  }
+
+  /**
+   * What giving back the frames of a block one by one uses before the whole block is put on a list: each of them, and the first block of each list on which
+   * parts of it are for a while. False, and nothing is done, where a line of these would have to be fetched.
+   */
+  private useForFreeing(index: number, order: number): boolean {
+    const { lines, heads } = this;
+    if (lines === null) return true;
+    if (!lines.areOwn(this, index, 1 << order)) return false;
+    for (let at = 0; at < order; at++) if (heads[at] !== NONE && !lines.areOwn(this, heads[at], 1)) return false;
+    lines.useOwn(this, index, 1 << order);
+    for (let at = 0; at < order; at++) if (heads[at] !== NONE) lines.useOwn(this, heads[at], 1);
+    return true;
   }
 
   /** Free blocks of `order`, untouched memory included. */

@@ -97,6 +97,42 @@ describe("the struct page of a page", () => {
   });
 });
 
+describe("frames given back in runs", () => {
+  /** What is to be seen of a zone, and of the lines of its frames. */
+  function stateOf(kernel: Kernel): unknown {
+    const { pages, mm } = kernel;
+    const zone = pages.zones[pages.zones.length - 1];
+    const blocks: [number, number][] = [];
+    zone.forEachFreeBlock((frame, order) => blocks.push([frame, order]));
+    const { fetched, lastFrame, direction } = mm.pageLines;
+    return [blocks, zone.freeBlocks, zone.user, zone.usedAt, fetched, lastFrame, direction, mm.pageLines.takeHeld()];
+  }
+
+  it("leave lists and lines as they are left by one frame after the other, and take the same time", () => {
+    const run = fc.record({ start: fc.nat(200), length: fc.integer({ min: 1, max: 70 }) });
+    const cold = fc.array(fc.record({ at: fc.nat(255), isAged: fc.boolean() }), { maxLength: 12 });
+    fc.assert(
+      fc.property(fc.array(run, { minLength: 1, maxLength: 5 }), cold, (runs, colds) => {
+        const [inRuns, oneByOne] = [machine(), machine()].map((kernel) => {
+          const frames = bulk(kernel, 256).sort();
+          const zone = kernel.pages.zones[kernel.pages.zones.length - 1];
+          for (const { at, isAged } of colds) {
+            const index = frames[at] - zone.startFrame;
+            if (isAged) zone.usedAt[index] -= OWN_LINES + 1;
+            else zone.user[index] = 2;
+          }
+          const order = new Set(runs.flatMap(({ start, length }) => [...frames.subarray(start, start + length)]));
+          return { kernel, zone, freed: Uint32Array.from(order) };
+        });
+        inRuns.zone.freeFrames(inRuns.freed, inRuns.freed.length);
+        for (const frame of oneByOne.freed) oneByOne.zone.__freeOnePage(frame, 0);
+        expect(stateOf(inRuns.kernel)).toEqual(stateOf(oneByOne.kernel));
+      }),
+      { numRuns: 60 },
+    );
+  });
+});
+
 describe("a page that is zeroed", () => {
   it("costs by where what was in it is: the core's own caches, the last level, memory or another CPU", () => {
     const kernel = machine();
