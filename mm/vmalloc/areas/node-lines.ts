@@ -24,6 +24,7 @@ export class NodeLines {
   descend(node: number): number {
     const { parent } = this.areas;
     const { isAlone } = this.lines;
+    for (let at = isAlone ? 0 : node; at !== 0; at = parent[2 * at]) this.lines.expect(this.lineOf(at));
     let steps = 0;
     for (let at = node; at !== 0; at = parent[2 * at]) {
       if (!isAlone) this.lines.read(this.lineOf(at));
