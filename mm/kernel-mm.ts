@@ -25,7 +25,7 @@ import { Lockdep } from "./kernel/lockdep.ts";
 import { LocksInMemory } from "./kernel/locks-in-memory.ts";
 import { newSpinLock, type SpinlockKind, useSpinlocks } from "./kernel/spinlocks.ts";
 import type { FlushEvents, PageTableEvents } from "./kernel/vmalloc-events.ts";
-import { wakesThreads } from "./kernel/wake-up.ts";
+import { type SleepObserver, wakesThreads } from "./kernel/wake-up.ts";
 import { ConfigError } from "./lib/config-error.ts";
 import type { KernelLog } from "./lib/kernel-log.ts";
 import type { AddressRange } from "./lib/memory-layout.ts";
@@ -105,6 +105,8 @@ export class KernelMm {
 
   /** All user address spaces, once somebody makes one: a `UserSpaces` (`user/`), of which nothing here needs to know more. */
   userSpaces: object | null = null;
+  /** Told when threads sleep, so that their CPUs only borrow their address spaces meanwhile; null until somebody makes one. */
+  sleepObserver: SleepObserver | null = null;
 
   /** `cpa_lock`, once attributes of kernel pages have been changed. */
   private attributesLock: SpinLock | null = null;

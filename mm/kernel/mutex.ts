@@ -13,7 +13,7 @@
  * Left out: that those who wait for their turn to look give way to other threads of their CPUs, and that a host which runs a guest's vCPU no more
  * (`vcpu_is_preempted`) ends spinning.
  */
-import { ACTIVITY_LOCK_WAIT, ACTIVITY_SWITCH } from "../../arch/time/cycle-accounts.ts";
+import { ACTIVITY_LOCK_WAIT } from "../../arch/time/cycle-accounts.ts";
 import {
   type EventLoop,
   type KernelCode,
@@ -25,7 +25,7 @@ import {
 } from "../../arch/time/event-loop.ts";
 import { Lock, type LockCosts } from "./lock.ts";
 import { OptimisticSpinners } from "./optimistic-spinners.ts";
-import { markForWakeUp, spendOnWakeUp, tryToWakeUp, wakingKernelOf } from "./wake-up.ts";
+import { goToSleep, markForWakeUp, spendOnWakeUp, tryToWakeUp, wakingKernelOf } from "./wake-up.ts";
 
 /** A thread in the queue (`struct mutex_waiter`). */
 interface Waiter {
@@ -173,10 +173,10 @@ export class Mutex extends Lock {
 
   private *sleep(waiter: Waiter): KernelCode<void> {
     const { loop } = this;
-    const switched = loop.accounts.cycles(loop.currentCpu, ACTIVITY_SWITCH);
+    const kernel = wakingKernelOf(loop);
+    const switched = kernel === null ? 0 : goToSleep(kernel);
     waiter.isAsleep = true;
     yield PAUSE_SLEEP;
-    const kernel = wakingKernelOf(loop);
     if (kernel !== null) spendOnWakeUp(kernel, switched, waiter.wokenBy);
     while (this.mustYield()) yield PAUSE_TURN;
   }

@@ -1,5 +1,5 @@
 /** Who sleeps for a reader-writer semaphore (`rw-semaphore.ts`): its `wait_list`. */
-import { ACTIVITY_LOCK_WAIT, ACTIVITY_SWITCH } from "../../arch/time/cycle-accounts.ts";
+import { ACTIVITY_LOCK_WAIT } from "../../arch/time/cycle-accounts.ts";
 import { type EventLoop, type KernelCode, PAUSE_SLEEP, type Thread } from "../../arch/time/event-loop.ts";
 import { HZ } from "./jiffies.ts";
 import type { RwSemaphoreUse } from "./rw-semaphore-use.ts";
@@ -64,7 +64,7 @@ export class RwSemaphoreQueue {
   /** The current thread, which is `waiter`, sleeps until somebody wakes it. */
   *sleep(waiter: Waiter): KernelCode<void> {
     const { loop } = this;
-    const switched = loop.accounts.cycles(loop.currentCpu, ACTIVITY_SWITCH);
+    const switched = this.use.goesToSleep();
     const activity = loop.enterActivity(ACTIVITY_LOCK_WAIT);
     yield PAUSE_SLEEP;
     loop.enterActivity(activity);

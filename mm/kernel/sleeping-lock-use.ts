@@ -11,9 +11,11 @@ export interface SleepingLockUse {
   marks(thread: Thread): void;
   /** What the current thread pays to wake one that sleeps (`try_to_wake_up`). */
   wakes(thread: Thread): void;
+  /** The current thread is about to sleep. Returns what its CPU's changes of threads have taken in all. */
+  goesToSleep(): number;
   /**
    * What the current thread pays that was woken.
-   * @param switchedCycles what its CPU's changes of threads had taken in all before it slept
+   * @param switchedCycles what {@link goesToSleep} returned
    * @param wokenBy the CPU that woke it
    */
   wasWoken(switchedCycles: number, wokenBy: number): void;

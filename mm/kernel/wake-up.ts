@@ -9,11 +9,21 @@ import { ACTIVITY_SWITCH } from "../../arch/time/cycle-accounts.ts";
 import type { EventLoop, Thread } from "../../arch/time/event-loop.ts";
 import type { Smp } from "./smp.ts";
 
+/** Whoever must know when threads sleep: a CPU that nothing runs on goes on with its idle thread. */
+export interface SleepObserver {
+  /** The current thread is about to sleep. */
+  goesToSleep(): void;
+  /** The current thread, which has slept, runs again. */
+  runsAgain(): void;
+}
+
 /** What waking needs of the kernel; `KernelMm` is one. */
 export interface WakingKernel {
   readonly loop: EventLoop;
   readonly costs: { readonly contextSwitchCycles: number };
   readonly flushing: { readonly smp: Smp };
+  /** Null where no thread has an address space of its own. */
+  readonly sleepObserver: SleepObserver | null;
 }
 
 const kernels = new WeakMap<EventLoop, WakingKernel>();
@@ -57,18 +67,27 @@ export function tryToWakeUp({ loop, costs }: WakingKernel, { cpu }: Thread, isMa
   loop.spend(costs.contextSwitchCycles);
 }
 
+/** The current thread is about to sleep (`schedule`). @returns what {@link spendOnWakeUp} is given: what the CPU's changes of threads have taken in all */
+export function goToSleep({ loop, sleepObserver }: WakingKernel): number {
+  const activity = loop.enterActivity(ACTIVITY_SWITCH);
+  sleepObserver?.goesToSleep();
+  loop.enterActivity(activity);
+  return loop.accounts.cycles(loop.currentCpu, ACTIVITY_SWITCH);
+}
+
 /**
  * What a thread pays that has slept: its CPU wakes up if it was idle last, fetches what the waker has written, and changes from the idle task to it (`schedule`,
  * `finish_task_switch`). Where another thread had the CPU meanwhile, the loop has charged the change back already.
  * @param switchedCycles what the CPU's changes of threads had taken in all before the thread slept
  * @param wokenBy the CPU that woke it
  */
-export function spendOnWakeUp({ loop, flushing }: WakingKernel, switchedCycles: number, wokenBy: number): void {
+export function spendOnWakeUp(kernel: WakingKernel, switchedCycles: number, wokenBy: number): void {
+  const { loop, flushing, sleepObserver } = kernel;
   const cpu = loop.currentCpu;
   if (loop.idleCycles[cpu] > 0) flushing.smp.wakeUp(cpu);
   if (wokenBy >= 0) loop.lines.takeOver(wokenBy, TRANSFERS_BACK);
-  if (loop.accounts.cycles(cpu, ACTIVITY_SWITCH) !== switchedCycles) return;
   const activity = loop.enterActivity(ACTIVITY_SWITCH);
-  loop.spend(loop.contextSwitchCycles);
+  if (loop.accounts.cycles(cpu, ACTIVITY_SWITCH) === switchedCycles) loop.spend(loop.contextSwitchCycles);
+  sleepObserver?.runsAgain();
   loop.enterActivity(activity);
 }

@@ -43,6 +43,26 @@ export interface AddressSpaces {
   readonly mmLines: LineTable;
   /** The current CPU goes on with a thread of `mm`, or with a kernel thread (null), which borrows what is loaded. */
   switchTo(mm: MmStruct | null): void;
+  /** The current CPU looks at whether each of `cpus` is in lazy mode. Returns those that are not (`tlb_is_not_lazy`). */
+  notLazy(cpus: readonly number[]): readonly number[];
   /** What each CPU does for a flush (`flush_tlb_func`). */
   flushTlbFunc(cpu: number, flush: FlushTlbInfo): void;
+}
+
+/** What CPUs do with what they have loaded. */
+export interface LoadedSpaces extends AddressSpaces {
+  /** Shootdown interrupts taken by each CPU. */
+  readonly shootdowns: Float64Array;
+  /** Puts `next` on the CPU (`switch_mm_irqs_off`). @param record the flush whose handler does it; absent: none */
+  switchMmIrqsOff(cpu: number, next: MmStruct, record?: FlushRecord | null): void;
+  /** The CPU's idle thread, or a kernel thread, borrows what is loaded (`enter_lazy_tlb`). */
+  enterLazyTlb(cpu: number): void;
+  /** The current CPU reads the line of an address space's generation (`mm->context.tlb_gen`). */
+  readGeneration(mm: MmStruct): void;
+  /** Puts the CPU into the mask of an address space (1), or takes it out (0). */
+  setCpumask(mm: MmStruct, cpu: number, value: number): void;
+  /** Flushes all of the loaded address space (`flush_tlb_local`). */
+  flushTlbLocal(cpu: number, record: FlushRecord | null): void;
+  /** Flushes a page in the PCID that the loaded address space has in user mode (`flush_tlb_one_user`). */
+  flushTlbOneUser(cpu: number, la: number, record: FlushRecord | null): void;
 }

@@ -4,6 +4,7 @@
  * They are dealt out in order; a freed one is not used again before all have been dealt out and everything was flushed.
  */
 import { restoreArray } from "../../arch/isa/state-error.ts";
+import type { MmStruct } from "./mm-struct.ts";
 import { DYNAMIC_ASIDS } from "./tlb-state.ts";
 
 /** ASIDs that PCIDs of 12 bits leave room for, 0 being nobody's PCID; half as many with page-table isolation. */
@@ -94,4 +95,9 @@ export class GlobalAsids {
 /** Whether an ASID is a global one, not one of a CPU's own (`is_global_asid`). */
 export function isGlobalAsid(asid: number): boolean {
   return asid >= DYNAMIC_ASIDS;
+}
+
+/** Whether a CPU runs on `mm` under an ASID of its own although there is a global one (`mm_needs_global_asid`). */
+export function mmNeedsGlobalAsid({ globalAsid }: MmStruct, asid: number): boolean {
+  return globalAsid !== 0 && asid !== globalAsid;
 }

@@ -1,6 +1,6 @@
 /** What `mmap_lock` needs of the kernel: its two lines, and what waking costs. */
 import type { RwSemaphoreUse } from "../kernel/rw-semaphore-use.ts";
-import { markForWakeUp, spendOnWakeUp, tryToWakeUp } from "../kernel/wake-up.ts";
+import { goToSleep, markForWakeUp, spendOnWakeUp, tryToWakeUp } from "../kernel/wake-up.ts";
 import type { KernelMm } from "../kernel-mm.ts";
 import type { PageTables } from "../page-tables/page-tables.ts";
 import { MMAP_LINE_OWNER, MMAP_LINES, type MmLines } from "./mm-lines.ts";
@@ -54,6 +54,9 @@ function mmapLockUse(kernel: KernelMm, mmLines: MmLines, ctxId: number): RwSemap
     },
     wakes(thread) {
       tryToWakeUp(kernel, thread, true);
+    },
+    goesToSleep() {
+      return goToSleep(kernel);
     },
     wasWoken(switchedCycles, wokenBy) {
       spendOnWakeUp(kernel, switchedCycles, wokenBy);

@@ -3,9 +3,9 @@
  * each other out of nothing, but all write the lock's line, coming and going, so that it moves between them.
  */
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
-import { ACTIVITY_LOCK_WAIT, ACTIVITY_SWITCH } from "../../arch/time/cycle-accounts.ts";
+import { ACTIVITY_LOCK_WAIT } from "../../arch/time/cycle-accounts.ts";
 import { type KernelCode, PAUSE_SLEEP, PAUSE_SPIN, PAUSE_TURN } from "../../arch/time/event-loop.ts";
-import { spendOnWakeUp, tryToWakeUp } from "../kernel/wake-up.ts";
+import { goToSleep, spendOnWakeUp, tryToWakeUp } from "../kernel/wake-up.ts";
 import { MMAP_LINE_OWNER, MMAP_LINE_TREE, MMAP_LINES } from "./mm-lines.ts";
 import type { AddressRange, MmStruct } from "./mm-struct.ts";
 import type { UserSpaces } from "./user-spaces.ts";
@@ -144,7 +144,7 @@ function* waitForReaders({ kernel }: UserSpaces, mm: MmStruct, vmas: readonly nu
       continue;
     }
     mm.mmapLock.ownerSleeps();
-    const switched = loop.accounts.cycles(loop.currentCpu, ACTIVITY_SWITCH);
+    const switched = goToSleep(kernel);
     yield PAUSE_SLEEP;
     spendOnWakeUp(kernel, switched, mm.writerWokenBy);
   }

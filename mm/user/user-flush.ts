@@ -69,7 +69,7 @@ class UserFlush implements UserFlushRequest, FlushTlbInfo {
     const cpus = bugs.flushSkipsSwitchingCpus ? all.filter((cpu) => spaces.loaded[cpu] === mm) : all;
     const freedTables = this.freedTables && !bugs.lazyCpusKeepFreedTables;
     const tellsAll = freedTables || mm.inAsidTransition;
-    return tellsAll ? cpus : cpus.filter((cpu) => !spaces.tlbStates[cpu].isLazy);
+    return tellsAll ? cpus : spaces.notLazy(cpus);
   }
 
   get cpumask(): readonly number[] {

@@ -9,31 +9,28 @@ import { CR4_PCIDE } from "../../arch/isa/register-bits.ts";
 import { ACTIVITY_FLUSH, ACTIVITY_INTERRUPT } from "../../arch/time/cycle-accounts.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import type { FlushCause, FlushRecord } from "../flush/flush-accounts.ts";
-import {
-  TLB_FLUSH_ALL,
-  TLB_FLUSH_ON_TASK_SWITCH,
-  TLB_LOCAL_MM_SHOOTDOWN,
-  TLB_REMOTE_SHOOTDOWN,
-} from "../flush/tlb-flush-reasons.ts";
+import { TLB_FLUSH_ON_TASK_SWITCH } from "../flush/tlb-flush-reasons.ts";
 import { FRAME_PAGE_TABLE } from "../frames/frame-uses.ts";
 import type { KernelMm } from "../kernel-mm.ts";
 import { GFP_KERNEL_ACCOUNT } from "../lib/gfp.ts";
 import { USER_END } from "../lib/memory-layout.ts";
 import { NotEnoughMemory } from "../lib/not-enough-memory.ts";
 import { PageTables } from "../page-tables/page-tables.ts";
-import type { AddressSpaces, FlushTlbInfo } from "./address-spaces.ts";
-import { GlobalAsids, isGlobalAsid } from "./global-asids.ts";
+import type { FlushTlbInfo, LoadedSpaces } from "./address-spaces.ts";
+import { flushTlbFunc } from "./flush-tlb-func.ts";
+import { GlobalAsids, isGlobalAsid, mmNeedsGlobalAsid } from "./global-asids.ts";
 import { mmdrop } from "./lazy-tlb.ts";
 import { Lru } from "./lru.ts";
 import { MmLines } from "./mm-lines.ts";
 import { MM_LINE_CONTEXT, MM_LINE_CPUMASK, MM_LINES, type MmStruct, mmAddress } from "./mm-struct.ts";
 import { mmOf } from "./mmap-lock-use.ts";
+import { SleepingThreads } from "./sleeping-threads.ts";
 import { TlbState } from "./tlb-state.ts";
 import { flushTlbMmRange } from "./user-flush.ts";
 import { INIT_CTX_ID, kernPcid, userPcid } from "./user-pcids.ts";
 
 /** All address spaces of a machine, and which CPU runs on which. Making one turns PCIDs on where the CPU has them. */
-export class UserSpaces implements AddressSpaces {
+export class UserSpaces implements LoadedSpaces {
   /** What address spaces share with the kernel. */
   readonly kernel: KernelMm;
   /** The kernel's own. */
@@ -57,6 +54,9 @@ export class UserSpaces implements AddressSpaces {
   readonly shootdowns: Float64Array;
   /** The number that the address space made last is known by. */
   lastCtxId = INIT_CTX_ID;
+  private readonly sleepingThreads: SleepingThreads;
+  /** The first of the CPUs' lines with `is_lazy` (`cpu_tlbstate_shared`). */
+  private readonly lazyLine: number;
 
   /**
    * @param of the kernel's memory management, or what is built on it and names it, such as vmalloc (the form of 0.1.0)
@@ -75,11 +75,14 @@ export class UserSpaces implements AddressSpaces {
     this.loaded = machine.cpus.map(() => this.initMm);
     this.shootdowns = new Float64Array(machine.cpus.length);
     this.lru = new Lru(kernel);
+    this.lazyLine = kernel.loop.lines.make(machine.cpus.length);
     for (const cpu of machine.cpus) {
       if (this.usesPcids && (cpu.cr4 & CR4_PCIDE) === 0) cpu.writeCr4(cpu.cr4 + CR4_PCIDE);
       cpu.writeCr3(this.cr3Of(this.initMm, 0));
     }
     kernel.userSpaces = this;
+    this.sleepingThreads = new SleepingThreads(this);
+    kernel.sleepObserver = this.sleepingThreads;
     kernel.tables.onTopEntry = () => this.syncLoaded();
     flushing.afterKernelPage = (cpu, la, record) => this.afterKernelPage(cpu, la, record);
     flushing.userMode.onEnterUser = (cpu) => this.toUserTables(cpu);
@@ -123,6 +126,7 @@ export class UserSpaces implements AddressSpaces {
   switchTo(mm: MmStruct | null): void {
     const cpu = this.kernel.loop.currentCpu;
     const previous = this.loaded[cpu];
+    this.sleepingThreads.hasMm(mm);
     const { probes } = this.kernel.flushing;
     const call = mm === null ? "lazy_tlb" : "switch_mm";
     probes?.enter(call, [mmAddress(mm ?? previous)]);
@@ -132,9 +136,18 @@ export class UserSpaces implements AddressSpaces {
     mmdrop(this, previous);
   }
 
-  /** A kernel thread borrows the address space that is loaded (`enter_lazy_tlb`). */
-  private enterLazyTlb(cpu: number): void {
-    if (this.loaded[cpu] !== this.initMm) this.tlbStates[cpu].isLazy = true;
+  /** The idle thread, or a kernel thread, borrows the address space that is loaded (`enter_lazy_tlb`). */
+  enterLazyTlb(cpu: number): void {
+    if (this.loaded[cpu] === this.initMm) return;
+    this.tlbStates[cpu].isLazy = true;
+    this.kernel.loop.lines.write(this.lazyLine + cpu);
+  }
+
+  /** The current CPU looks at whether each of `cpus` is in lazy mode. @returns those that are not (`tlb_is_not_lazy`) */
+  notLazy(cpus: readonly number[]): readonly number[] {
+    const { lines } = this.kernel.loop;
+    for (const cpu of cpus) lines.read(this.lazyLine + cpu);
+    return cpus.filter((cpu) => !this.tlbStates[cpu].isLazy);
   }
 
   /**
@@ -163,12 +176,13 @@ export class UserSpaces implements AddressSpaces {
   }
 
   /** Puts `next` on the CPU (`switch_mm_irqs_off`). */
-  private switchMmIrqsOff(cpu: number, next: MmStruct, record: FlushRecord | null = null): void {
+  switchMmIrqsOff(cpu: number, next: MmStruct, record: FlushRecord | null = null): void {
     const { loop } = this.kernel;
     const tlb = this.tlbStates[cpu];
     const previous = this.loaded[cpu];
     const wasLazy = tlb.isLazy;
     tlb.isLazy = false;
+    if (wasLazy) loop.lines.write(this.lazyLine + cpu);
     let asid = tlb.loadedAsid;
     let needFlush = true;
     const followsCpumask = this.kernel.flushing.policy.globalAsidsFollowCpumask === true;
@@ -177,8 +191,9 @@ export class UserSpaces implements AddressSpaces {
       if (wasLazy) loop.pointIrqsOff("switch_mm_irqs_off: lazy mode is left");
       tlb.isSwitching = false;
       // Broadcasts keep translations under a global ASID up to date.
-      const isCurrent = tlb.tlbGen[asid] === next.tlbGen || this.kernel.bugs.lazySwitchWithoutGeneration;
-      if (isGlobalAsid(asid) || !wasLazy || isCurrent) return;
+      if (isGlobalAsid(asid) || !wasLazy) return;
+      this.readGeneration(next);
+      if (tlb.tlbGen[asid] === next.tlbGen || this.kernel.bugs.lazySwitchWithoutGeneration) return;
     } else {
       tlb.isSwitching = true;
       // What a CPU of the mask has cached is kept up to date, so that it can stay there (Linux 6.14 on).
@@ -191,6 +206,7 @@ export class UserSpaces implements AddressSpaces {
       if (entersMask) loop.spend(this.kernel.flushing.mitigations.processSwitch);
       if (entersMask && !cpumaskAfterGeneration) this.setCpumask(next, cpu, 1);
       loop.pointIrqsOff("switch_mm_irqs_off: in mm_cpumask");
+      this.readGeneration(next);
       ({ asid, needFlush } =
         next.globalAsid === 0
           ? tlb.chooseNewAsid(next.ctxId, next.tlbGen, this.usesPcids)
@@ -213,7 +229,13 @@ export class UserSpaces implements AddressSpaces {
     this.kernel.flushing.tlbFlushObserver?.tlbFlush(cpu, TLB_FLUSH_ON_TASK_SWITCH, -1);
   }
 
-  private setCpumask(mm: MmStruct, cpu: number, value: number): void {
+  /** The current CPU reads the line of an address space's generation (`mm->context.tlb_gen`). */
+  readGeneration({ ctxId }: MmStruct): void {
+    this.mmLines.read(ctxId * MM_LINES + MM_LINE_CONTEXT);
+  }
+
+  /** Puts the CPU into the mask of an address space (1), or takes it out (0): the line is written only where that changes anything. */
+  setCpumask(mm: MmStruct, cpu: number, value: number): void {
     const line = mm.ctxId * MM_LINES + MM_LINE_CPUMASK;
     if (mm.cpumask[cpu] === value) {
       this.mmLines.read(line);
@@ -225,73 +247,11 @@ export class UserSpaces implements AddressSpaces {
 
   /** What each CPU does for a flush (`flush_tlb_func`). */
   flushTlbFunc(cpu: number, flush: FlushTlbInfo): void {
-    this.kernel.loop.spend(this.kernel.costs.flush.localCycles);
-    this.kernel.usePath?.("flush");
-    this.mmLines.read(flush.mm.ctxId * MM_LINES + MM_LINE_CONTEXT);
-    const { vmstat, accounts, policy } = this.kernel.flushing;
-    const tlb = this.tlbStates[cpu];
-    const isLocal = cpu === flush.initiator;
-    if (!isLocal) {
-      this.shootdowns[cpu]++;
-      vmstat.remoteFlushReceived++;
-    }
-    if (this.loaded[cpu] !== flush.mm && (!isLocal || policy.globalAsidsFollowCpumask === true)) {
-      // The mask may have kept it.
-      if (policy.globalAsidsFollowCpumask === true && flush.mm.cpumask[cpu] !== 0) this.setCpumask(flush.mm, cpu, 0);
-      return;
-    }
-    if (this.loaded[cpu] === this.initMm) return;
-    if (mmNeedsGlobalAsid(flush.mm, tlb.loadedAsid)) this.switchMmIrqsOff(cpu, flush.mm, flush.record);
-    if (isGlobalAsid(tlb.loadedAsid)) {
-      // Of these no generation is kept: everything goes, unless broadcasts have reached this CPU too.
-      if (policy.globalAsidsFollowCpumask === true) this.flushGlobalAsid(cpu, flush);
-      return;
-    }
-    if (tlb.isLazy) {
-      // Cheaper than to flush now and again: the CPU leaves the address space that it only borrowed.
-      this.switchMmIrqsOff(cpu, this.initMm, flush.record);
-      return;
-    }
-    const asid = tlb.loadedAsid;
-    const upTo = flush.mm.tlbGen;
-    const have = tlb.tlbGen[asid];
-    this.kernel.loop.pointIrqsOff("flush_tlb_func: tlb_gen is read");
-    if (have === upTo || flush.tlbGen <= have) return;
-    const partly = flush.end !== TLB_FLUSH_ALL && flush.tlbGen === have + 1 && flush.tlbGen === upTo;
-    const invalidate = partly ? () => this.flushPages(cpu, flush) : () => this.flushTlbLocal(cpu, flush.record);
-    if (accounts === null || flush.record === null) invalidate();
-    else accounts.attributed(flush.record, cpu, invalidate);
-    const pages = (flush.end - flush.start) / PAGE_SIZE;
-    if (isLocal && partly) vmstat.localFlushOne += pages;
-    if (isLocal && !partly) vmstat.localFlushAll++;
-    tlb.tlbGen[asid] = upTo;
-    const reason = isLocal ? TLB_LOCAL_MM_SHOOTDOWN : TLB_REMOTE_SHOOTDOWN;
-    this.kernel.flushing.tlbFlushObserver?.tlbFlush(cpu, reason, partly ? pages : -1);
-  }
-
-  /** Flushes the global ASID that the CPU has loaded, whole. */
-  private flushGlobalAsid(cpu: number, { record, initiator }: FlushTlbInfo): void {
-    const { vmstat, accounts } = this.kernel.flushing;
-    if (cpu === initiator) vmstat.localFlushAll++;
-    if (accounts === null || record === null) this.flushTlbLocal(cpu, record);
-    else accounts.attributed(record, cpu, () => this.flushTlbLocal(cpu, record));
-    this.kernel.flushing.tlbFlushObserver?.tlbFlush(
-      cpu,
-      cpu === initiator ? TLB_LOCAL_MM_SHOOTDOWN : TLB_REMOTE_SHOOTDOWN,
-      -1,
-    );
-  }
-
-  private flushPages(cpu: number, { start, end, record }: FlushTlbInfo): void {
-    for (let la = start; la < end; la += PAGE_SIZE) {
-      this.kernel.machine.cpus[cpu].invlpg(la);
-      this.flushTlbOneUser(cpu, la, record);
-      this.kernel.usePath?.("flush page");
-    }
+    flushTlbFunc(this, cpu, flush);
   }
 
   /** All of the loaded address space: MOV to CR3, and later the same for user mode's PCID (`flush_tlb_local`). */
-  private flushTlbLocal(cpu: number, record: FlushRecord | null): void {
+  flushTlbLocal(cpu: number, record: FlushRecord | null): void {
     if (this.isolation) this.invalidateUserAsid(cpu, this.tlbStates[cpu].loadedAsid, record);
     const { [cpu]: target } = this.kernel.machine.cpus;
     target.writeCr3(target.cr3);
@@ -307,7 +267,7 @@ export class UserSpaces implements AddressSpaces {
   }
 
   /** The page in the PCID that the same address space has in user mode (`flush_tlb_one_user`). */
-  private flushTlbOneUser(cpu: number, la: number, record: FlushRecord | null): void {
+  flushTlbOneUser(cpu: number, la: number, record: FlushRecord | null): void {
     if (!this.isolation) return;
     const tlb = this.tlbStates[cpu];
     if (this.usesPcids && this.kernel.machine.features.invpcid) {
@@ -392,9 +352,4 @@ export class UserSpaces implements AddressSpaces {
   private cr3Of(mm: MmStruct, asid: number): number {
     return mm.tables.rootFrame * PAGE_SIZE + (this.usesPcids ? kernPcid(asid) : 0);
   }
-}
-
-/** Whether a CPU runs on `mm` under an ASID of its own although there is a global one (`mm_needs_global_asid`). */
-function mmNeedsGlobalAsid({ globalAsid }: MmStruct, asid: number): boolean {
-  return globalAsid !== 0 && asid !== globalAsid;
 }

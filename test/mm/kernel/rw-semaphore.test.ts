@@ -54,6 +54,7 @@ function machine(cpus: number): Machine {
       touches(`wakes ${cpu}`);
       loop.spend(50);
     },
+    goesToSleep: () => 0,
     wasWoken(_, wokenBy) {
       touches(`woken by ${wokenBy}`);
       woken[loop.currentCpu]++;
