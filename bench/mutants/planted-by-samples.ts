@@ -75,7 +75,7 @@ export const PLANTED_BY_SAMPLES: readonly PlantedMutant[] = [
   },
   {
     name: "flushes taken from others are counted down",
-    file: "mm/user/user-spaces.ts",
+    file: "mm/user/flush-tlb-func.ts",
     search: "vmstat.remoteFlushReceived++;",
     replacement: "vmstat.remoteFlushReceived--;",
     test: "test/mm/user/flush-counters.test.ts",

@@ -43,41 +43,40 @@ export const PLANTED_FLUSH_RACES: readonly PlantedRace[] = [
   {
     name: "CPUs in lazy mode are passed over although an ASID is in transition or tables are freed",
     file: "mm/user/user-flush.ts",
-    search: "    return tellsAll ? cpus : cpus.filter((cpu) => !spaces.tlbStates[cpu].isLazy);",
-    replacement: "    return tellsAll && false ? cpus : cpus.filter((cpu) => !spaces.tlbStates[cpu].isLazy);",
+    search: "    return tellsAll ? cpus : spaces.notLazy(cpus);",
+    replacement: "    return tellsAll && false ? cpus : spaces.notLazy(cpus);",
   },
   {
     name: "flush_tlb_func flushes a range although it has missed other flushes",
-    file: "mm/user/user-spaces.ts",
+    file: "mm/user/flush-tlb-func.ts",
     search: "flush.end !== TLB_FLUSH_ALL && flush.tlbGen === have + 1 && flush.tlbGen === upTo;",
     replacement: "flush.end !== TLB_FLUSH_ALL;",
   },
   {
     name: "flush_tlb_func notes a generation that it reads after the flush",
-    file: "mm/user/user-spaces.ts",
-    search: "    tlb.tlbGen[asid] = upTo;",
-    replacement: "    tlb.tlbGen[asid] = flush.mm.tlbGen;",
+    file: "mm/user/flush-tlb-func.ts",
+    search: "  tlb.tlbGen[asid] = upTo;",
+    replacement: "  tlb.tlbGen[asid] = flush.mm.tlbGen;",
   },
   {
     name: "flush_tlb_func takes a flush of its own generation for done",
-    file: "mm/user/user-spaces.ts",
-    search: "    if (have === upTo || flush.tlbGen <= have) return;",
-    replacement: "    if (have === upTo || flush.tlbGen <= have + 1) return;",
+    file: "mm/user/flush-tlb-func.ts",
+    search: "  if (have === upTo || flush.tlbGen <= have) return;",
+    replacement: "  if (have === upTo || flush.tlbGen <= have + 1) return;",
   },
   {
     name: "flush_tlb_func notes the generation although a lazy CPU has not flushed",
-    file: "mm/user/user-spaces.ts",
+    file: "mm/user/flush-tlb-func.ts",
     search:
-      "      this.switchMmIrqsOff(cpu, this.initMm, flush.record);\n      return;\n    }\n    const asid = tlb.loadedAsid;",
-    replacement:
-      "      tlb.tlbGen[tlb.loadedAsid] = flush.mm.tlbGen;\n      return;\n    }\n    const asid = tlb.loadedAsid;",
+      "    spaces.switchMmIrqsOff(cpu, spaces.initMm, flush.record);\n    return;\n  }\n  const asid = tlb.loadedAsid;",
+    replacement: "    tlb.tlbGen[tlb.loadedAsid] = flush.mm.tlbGen;\n    return;\n  }\n  const asid = tlb.loadedAsid;",
   },
   {
     name: "switch_mm_irqs_off reads tlb_gen while the CPU is still lazy",
     file: "mm/user/user-spaces.ts",
-    search: "    tlb.isLazy = false;\n    let asid = tlb.loadedAsid;",
+    search: "    tlb.isLazy = false;\n    if (wasLazy) loop.lines.write(this.lazyLine + cpu);\n",
     replacement:
-      '    const early = next.tlbGen;\n    loop.pointIrqsOff("early");\n    tlb.isLazy = false;\n    if (wasLazy && previous === next && tlb.tlbGen[tlb.loadedAsid] === early) return;\n    let asid = tlb.loadedAsid;',
+      '    const early = next.tlbGen;\n    loop.pointIrqsOff("early");\n    tlb.isLazy = false;\n    if (wasLazy && previous === next && tlb.tlbGen[tlb.loadedAsid] === early) return;\n',
   },
   {
     name: "choose_new_asid takes an ASID that is behind for current",
@@ -100,8 +99,8 @@ export const PLANTED_FLUSH_RACES: readonly PlantedRace[] = [
   },
   {
     name: "flush_tlb_func flushes pages in the kernel's PCID only",
-    file: "mm/user/user-spaces.ts",
-    search: "      this.flushTlbOneUser(cpu, la, record);\n",
+    file: "mm/user/flush-tlb-func.ts",
+    search: "    spaces.flushTlbOneUser(cpu, la, record);\n",
     replacement: "",
   },
   {
@@ -197,9 +196,9 @@ export const PLANTED_FLUSH_RACES: readonly PlantedRace[] = [
   },
   {
     name: "flush_tlb_func does not look whether the address space is loaded",
-    file: "mm/user/user-spaces.ts",
-    search: "    if (this.loaded[cpu] !== flush.mm && (!isLocal || policy.globalAsidsFollowCpumask === true)) {",
-    replacement: "    if ((false as boolean) && (!isLocal || policy.globalAsidsFollowCpumask === true)) {",
+    file: "mm/user/flush-tlb-func.ts",
+    search: "  if (spaces.loaded[cpu] !== flush.mm && (!isLocal || policy.globalAsidsFollowCpumask === true)) {",
+    replacement: "  if ((false as boolean) && (!isLocal || policy.globalAsidsFollowCpumask === true)) {",
   },
   {
     name: "unmap_mapping_range takes pages out without the lock of the page tables",

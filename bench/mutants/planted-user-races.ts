@@ -6,8 +6,8 @@ export const PLANTED_USER_RACES: readonly PlantedRace[] = [
   {
     name: "switch_mm_irqs_off leaves a CPU lazy that goes on with the process it borrowed",
     file: "mm/user/user-spaces.ts",
-    search: "    tlb.isLazy = false;\n    let asid = tlb.loadedAsid;",
-    replacement: "    if (previous !== next) tlb.isLazy = false;\n    let asid = tlb.loadedAsid;",
+    search: "    tlb.isLazy = false;\n",
+    replacement: "    if (previous !== next) tlb.isLazy = false;\n",
   },
   {
     name: "a gather that is full gives pages back before it flushes",

@@ -7,6 +7,7 @@ import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/e
 import { costOfFurtherPage } from "../base/further-page.ts";
 import { KERNEL_EXPERIMENT_SETTINGS } from "../base/kernel-settings.ts";
 import { plotByKind } from "../base/plot.ts";
+import { pointed, pointOf } from "../base/points.ts";
 import { DataTable, type Row } from "../base/table.ts";
 import { runInBusyProcess } from "./busy-process.ts";
 import { UserThread } from "./user-thread.ts";
@@ -83,13 +84,13 @@ function run(context: ExperimentContext): ExperimentOutcome {
     onProgress(points.indexOf(point), points.length, label(point));
     return measure(context, point.cpus, point.pages);
   });
-  const rows = cells.map(({ times }) => times);
+  const rows = cells.map((cell) => pointed(cell.times, pointOf(cell)));
   const table = new DataTable("forks", "Forks, and write faults after them", COLUMNS, rows);
   const inCycles = new DataTable(
     "cycles",
     "The same in cycles",
     CYCLE_COLUMNS,
-    cells.map(({ cycles }) => cycles),
+    cells.map((cell) => pointed(cell.cycles, pointOf(cell))),
   );
   const curveOf = ({ cpus }: Row<typeof COLUMNS>): string => counted(cpus, "CPU");
   const style = (title: string) => ({ title, xLog: true, yLog: true });
