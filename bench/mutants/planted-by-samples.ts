@@ -74,6 +74,20 @@ export const PLANTED_BY_SAMPLES: readonly PlantedMutant[] = [
     test: "test/mm/kernel/kernel-cost-origins.test.ts",
   },
   {
+    name: "a thread that has slept leaves its CPU in lazy mode",
+    file: "mm/user/sleeping-threads.ts",
+    search: "    this.spaces.switchMmIrqsOff(cpu, mm);\n",
+    replacement: "",
+    test: "test/mm/user/sleeping-threads.test.ts",
+  },
+  {
+    name: "a kernel thread that sleeps makes its CPU lazy",
+    file: "mm/user/sleeping-threads.ts",
+    search: "thread === null || this.mmOf.get(thread) !== loaded[cpu] || tlbStates[cpu].isLazy",
+    replacement: "thread === null || tlbStates[cpu].isLazy",
+    test: "test/mm/user/sleeping-threads.test.ts",
+  },
+  {
     name: "flushes taken from others are counted down",
     file: "mm/user/flush-tlb-func.ts",
     search: "vmstat.remoteFlushReceived++;",

@@ -63,8 +63,8 @@ export const userFlush: Experiment = {
   summary: "mprotect, MADV_DONTNEED and munmap by pages and CPUs, with the other CPUs idle, lazy or busy",
   description: `Thread 0 of a process touches pages (touch: all first touches together), takes write access away and gives it back, drops the
 pages (MADV_DONTNEED), drops what is not there any more, and unmaps them. All columns are nanoseconds, and in the second table cycles, a call on the CPU that calls,
-system call included, the mean of all rounds, or with --of least the least of each. The other CPUs have run nothing (idle); a thread of the process that ran before each round and sleeps, its CPU idle and the address space
-still loaded (lazy): it is interrupted when page tables are freed, as by munmap, and at no other time; or threads of the process (busy). The kernel's text, stack and structures have translations too, which flushes take away: with --guest in two dimensions.`,
+system call included, the mean of all rounds, or with --of least the least of each. The other CPUs have run nothing (idle); or a thread of the process, which
+sleeps since, so that they are idle with its address space still loaded (lazy: they are interrupted when page tables are freed, as by munmap, and at no other time); or they run threads of the process (busy). The kernel's text, stack and structures have translations too, which flushes take away: with --guest in two dimensions.`,
   parameters: [
     {
       name: "pages",
